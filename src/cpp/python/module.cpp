@@ -1,0 +1,10 @@
+// tokenrelay._core: conversions and the GIL, no logic.
+#include <nanobind/nanobind.h>
+
+#include "py_token.hpp"
+
+NB_MODULE(_core, module) {
+    module.doc() = "The native receiver of tokenrelay.";
+    tokenrelay::python::bind_token(module);
+    tokenrelay::python::bind_receiver(module);
+}

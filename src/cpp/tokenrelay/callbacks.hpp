@@ -1,0 +1,58 @@
+// Callbacks: who is told of a new token, on the receiver's thread.
+//
+// One thread at a time notifies and takes no lock for it; any thread adds and removes. remove()
+// returns when the callback no longer runs, except from inside a callback.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "tokenrelay/token.hpp"
+
+namespace tokenrelay {
+
+class Callbacks {
+public:
+    using Function = std::function<void(const Token&)>;  // must not throw
+
+    Callbacks() = default;
+    ~Callbacks();
+    Callbacks(const Callbacks&) = delete;
+    Callbacks& operator=(const Callbacks&) = delete;
+
+    // May block. The new callback hears of the current token at the next notify().
+    std::uint64_t add(Function function);
+    // May block while a callback runs.
+    void remove(std::uint64_t id) noexcept;
+
+    // The writer's thread. Calls each callback that has not heard of this generation yet. Lock-free.
+    void notify(const Token& token) noexcept;
+
+    // In a forked child: nobody notifies there.
+    void after_fork() noexcept;
+
+private:
+    struct Entry {
+        std::uint64_t id;
+        Function function;
+        std::uint64_t heard = 0;  // generation; the notifier's
+    };
+    using List = std::vector<std::shared_ptr<Entry>>;
+
+    void replace(std::unique_ptr<List> list) noexcept;
+    bool inside() const noexcept;
+
+    std::mutex mutex_;             // guards changes of the list, ids_ and retired_
+    std::uint64_t ids_ = 0;
+    std::vector<std::unique_ptr<List>> retired_;  // lists that a running notify() may still read
+    std::atomic<List*> list_{nullptr};
+    std::atomic<bool> running_{false};
+    std::atomic<std::thread::id> notifier_{};
+};
+
+}  // namespace tokenrelay

@@ -1,0 +1,53 @@
+// LineBuffer: cuts a byte stream into frames, one a line. Pure: no I/O, no allocation; one thread.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <string_view>
+
+#include "tokenrelay/limits.hpp"
+
+namespace tokenrelay {
+
+class LineBuffer {
+public:
+    // Bytes that the storage must have: the longest line with its ending, and the room that the
+    // JSON parser may read beyond a frame.
+    static constexpr std::size_t kLine = kMaxFrame + 2;
+    static constexpr std::size_t kPadding = 64;
+    static constexpr std::size_t kStorage = kLine + kPadding;
+
+    LineBuffer() noexcept = default;
+    explicit LineBuffer(char* storage) noexcept : storage_(storage) {}
+
+    // Where the next bytes of the stream go; empty only when too_large().
+    std::span<char> space() noexcept;
+    void received(std::size_t bytes) noexcept { end_ += bytes; }
+
+    // The next whole line without its ending (\n or \r\n), valid until the next call of space().
+    std::optional<std::string_view> next_line() noexcept;
+    // What is left at the end of the stream: the last line needs no ending.
+    std::optional<std::string_view> last_line() noexcept;
+
+    // The frame being received can't fit any more.
+    bool too_large() const noexcept;
+    // A frame has begun and is not complete.
+    bool partial() const noexcept { return begin_ != end_; }
+
+    // Wipes the bytes of the lines taken so far. Views of them end here.
+    void wipe_taken() noexcept;
+    // Wipes everything and starts afresh.
+    void reset() noexcept;
+
+private:
+    std::string_view take(std::size_t size, std::size_t ending) noexcept;
+
+    char* storage_ = nullptr;
+    std::size_t wiped_ = 0;    // bytes before it are zero
+    std::size_t begin_ = 0;    // of the current line
+    std::size_t scanned_ = 0;  // no \n in [begin_, scanned_)
+    std::size_t end_ = 0;      // of the received bytes
+};
+
+}  // namespace tokenrelay

@@ -1,0 +1,92 @@
+#include "tokenrelay/hazard.hpp"
+
+#include <linux/membarrier.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <new>
+
+namespace tokenrelay::detail {
+namespace {
+
+#if defined(__SANITIZE_THREAD__)
+constexpr bool kSanitizeThread = true;  // it does not model membarrier
+#else
+constexpr bool kSanitizeThread = false;
+#endif
+
+constinit std::atomic<ReaderRecord*> records{nullptr};
+
+long membarrier(int command) noexcept { return syscall(SYS_membarrier, command, 0, 0); }
+
+// Gives the thread's records back when it ends.
+struct RecordOwner {
+    ~RecordOwner() {
+        for (ReaderRecord* record = this_threads_record; record;) {
+            ReaderRecord* next = record->next_owned;
+            record->next_owned = nullptr;
+            for (auto& slot : record->slots) slot.store(0, std::memory_order_release);
+            // Pairs with the exchange in reuse_record(): the next owner sees the slots free.
+            record->taken.store(false, std::memory_order_release);
+            record = next;
+        }
+        this_threads_record = nullptr;
+    }
+};
+
+ReaderRecord* reuse_record() noexcept {
+    for (ReaderRecord* record = first_record(); record; record = record->next) {
+        if (!record->taken.load(std::memory_order_relaxed) &&
+            !record->taken.exchange(true, std::memory_order_acquire)) {
+            return record;
+        }
+    }
+    return nullptr;
+}
+
+ReaderRecord* new_record() noexcept {
+    auto* record = new ReaderRecord;
+    record->fenced = readers_are_fenced();
+    record->next = records.load(std::memory_order_relaxed);
+    // Release: whoever finds the record finds it whole. Sequentially consistent, so that the
+    // writer's scan finds it or this thread's later validation finds the writer's exchange.
+    while (!records.compare_exchange_weak(record->next, record, std::memory_order_seq_cst)) {
+    }
+    return record;
+}
+
+}  // namespace
+
+ReaderRecord* first_record() noexcept { return records.load(std::memory_order_seq_cst); }
+
+ReaderRecord& take_record() noexcept {
+    thread_local RecordOwner owner;
+    ReaderRecord* record = reuse_record();
+    if (!record) record = new_record();
+    record->next_owned = this_threads_record;
+    this_threads_record = record;
+    return *record;
+}
+
+std::atomic<Hazard>& free_slot(ReaderRecord& first) noexcept {
+    for (ReaderRecord* record = &first; record; record = record->next_owned) {
+        for (auto& slot : record->slots) {
+            if (slot.load(std::memory_order_relaxed) == 0) return slot;
+        }
+    }
+    return take_record().slots[0];
+}
+
+bool readers_are_fenced() noexcept {
+    static const bool fenced =
+        kSanitizeThread || membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) != 0;
+    return fenced;
+}
+
+void heavy_barrier() noexcept {
+    if (readers_are_fenced()) return;
+    // Registered above, so it can't fail (membarrier(2)); a forked child inherits the registration.
+    membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED);
+}
+
+}  // namespace tokenrelay::detail

@@ -1,0 +1,50 @@
+// Hazard slots: how a reader tells the writer which object it is looking at (M. Michael, "Hazard
+// Pointers", IEEE TPDS 2004), in the asymmetric form: the reader posts with a plain store, and the
+// writer pays for the ordering with membarrier(2), once per reclaimed token.
+//
+// One list of records serves the whole process. A thread takes a record at its first read and gives
+// it back when it ends; records are reused, never freed. Where membarrier is missing (seccomp, old
+// kernels) and under ThreadSanitizer, readers use sequentially consistent operations instead.
+//
+// Fork: the child keeps its own thread's record; those of threads that do not exist there stay
+// taken, which costs their memory only.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+namespace tokenrelay::detail {
+
+// What a slot holds: 0 for free, an object's address, or a cell's address plus 1 as a call for help.
+using Hazard = std::uintptr_t;
+
+inline constexpr std::size_t kSlotsPerRecord = 6;
+
+struct alignas(64) ReaderRecord {
+    std::atomic<Hazard> slots[kSlotsPerRecord] = {};
+    std::atomic<bool> taken{true};
+    bool fenced = false;
+    ReaderRecord* next = nullptr;        // in the process's list; fixed once the record is listed
+    ReaderRecord* next_owned = nullptr;  // in the list of one thread that holds many guards
+};
+
+// The record this thread took first, null before its first read.
+inline constinit thread_local ReaderRecord* this_threads_record = nullptr;
+
+// Takes a record for this thread. Allocates if none is free: once a thread, and again for each
+// kSlotsPerRecord guards held at the same time.
+ReaderRecord& take_record() noexcept;
+// A free slot of this thread's, where the first is in use.
+std::atomic<Hazard>& free_slot(ReaderRecord& first) noexcept;
+
+// The head of the list; pairs with the release in take_record().
+ReaderRecord* first_record() noexcept;
+
+// True where readers must order their own loads.
+bool readers_are_fenced() noexcept;
+// After this, each running reader has either posted its slot visibly or will see every store made
+// before the call. About 11 µs while another thread runs, 1 µs otherwise.
+void heavy_barrier() noexcept;
+
+}  // namespace tokenrelay::detail

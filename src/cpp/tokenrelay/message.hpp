@@ -1,0 +1,80 @@
+// What a frame says: the checks of docs/protocol.md, and the answers. Pure: no I/O, no clock; after
+// construction no allocation. One thread at a time.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string_view>
+
+#include "tokenrelay/error.hpp"
+#include "tokenrelay/token.hpp"
+
+namespace tokenrelay {
+
+// Text of bounded size, without allocation: what is appended beyond the end is cut off.
+template <std::size_t N>
+class FixedText {
+public:
+    std::string_view view() const noexcept { return {text_, size_}; }
+    void clear() noexcept { size_ = 0; }
+    FixedText& operator<<(std::string_view text) noexcept {
+        const std::size_t size = text.size() < N - size_ ? text.size() : N - size_;
+        for (std::size_t i = 0; i < size; ++i) text_[size_ + i] = text[i];
+        size_ += size;
+        return *this;
+    }
+    FixedText& operator<<(std::uint64_t number) noexcept {
+        char digits[20];
+        std::size_t at = sizeof digits;
+        do digits[--at] = static_cast<char>('0' + number % 10);
+        while ((number /= 10) != 0);
+        return *this << std::string_view(digits + at, sizeof digits - at);
+    }
+
+private:
+    char text_[N];
+    std::size_t size_ = 0;
+};
+
+using Detail = FixedText<160>;  // why a frame was refused; never a byte of a token
+using Answer = FixedText<320>;  // one line to the sender
+
+enum class MessageKind : std::uint8_t { token, refresh_refused };
+
+struct Message {
+    MessageKind kind = MessageKind::token;
+    bool bare = false;        // a token alone on its line: answered, then the connection is closed
+    TokenUpdate update;       // views into the frame and the parser, until its next wipe()
+    std::string_view reason;  // of refresh_refused
+};
+
+class MessageParser {
+public:
+    MessageParser();
+    ~MessageParser();
+    MessageParser(const MessageParser&) = delete;
+    MessageParser& operator=(const MessageParser&) = delete;
+
+    // `line` needs LineBuffer::kPadding readable bytes after it. A refusal leaves its reason in
+    // `detail`; a frame that is not refused leaves it alone.
+    Refusal parse(std::string_view line, Message& message, Detail& detail) noexcept;
+
+    // Wipes what parsing copied out of the last frame. Views of it end here.
+    void wipe() noexcept;
+
+private:
+    struct Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+// {"ok":true,"generation":N}
+void answer_accepted(Answer& answer, std::uint64_t generation) noexcept;
+// {"ok":false,"error":"CODE","detail":"…"}, with "serial" where the sender must know it.
+void answer_refused(Answer& answer, Refusal refusal, std::string_view detail,
+                    std::optional<std::int64_t> serial) noexcept;
+// {"request":"refresh","serial":S}
+void ask_refresh(Answer& answer, std::int64_t serial) noexcept;
+
+}  // namespace tokenrelay

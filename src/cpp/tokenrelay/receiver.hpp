@@ -1,0 +1,131 @@
+// TokenReceiver: what a program holds. Owns a store and, between start() and stop(), a listener.
+// tokenrelay.hpp says how to use it.
+#pragma once
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "tokenrelay/cell.hpp"
+#include "tokenrelay/error.hpp"
+#include "tokenrelay/stats.hpp"
+#include "tokenrelay/token.hpp"
+
+namespace tokenrelay {
+
+class FollowUp;
+
+struct Options {
+    std::string account = "default";  // binds RUNTIME/ACCOUNT/PROGRAM-PID-RANDOM.sock, or
+    std::string path{};               // this path, at most 107 bytes
+    std::string program{};            // label in the socket's name; default: the process's
+    // Spin for this long after the last frame instead of sleeping: a core for microseconds.
+    std::chrono::nanoseconds busy_poll{0};
+    int cpu = -1;  // the receiver's thread stays on this processor
+    std::vector<uid_t> allow_uids{};  // who may deliver besides our own user; root is no exception
+    mode_t mode = 0600;               // of the socket
+    bool keep_refresh_token = false;  // else a refresh token that arrives is wiped
+};
+
+// Keeps a callback registered while it lives.
+class Subscription {
+public:
+    Subscription() noexcept = default;
+    Subscription(Subscription&& other) noexcept
+        : receiver_(std::move(other.receiver_)), id_(std::exchange(other.id_, 0)) {}
+    Subscription& operator=(Subscription&& other) noexcept {
+        if (this != &other) {
+            cancel();
+            receiver_ = std::move(other.receiver_);
+            id_ = std::exchange(other.id_, 0);
+        }
+        return *this;
+    }
+    ~Subscription() { cancel(); }
+
+    // Returns when the callback no longer runs, except from inside one. Idempotent; may block.
+    void cancel() noexcept;
+
+private:
+    friend class TokenReceiver;
+    std::weak_ptr<struct ReceiverState> receiver_;
+    std::uint64_t id_ = 0;
+};
+
+class TokenReceiver {
+public:
+    explicit TokenReceiver(Options options);
+    ~TokenReceiver();
+    TokenReceiver(const TokenReceiver&) = delete;
+    TokenReceiver& operator=(const TokenReceiver&) = delete;
+
+    // Binds the socket and starts the thread. Idempotent. May block briefly. After fork() the
+    // child starts anew: its receiver is stopped and holds no token.
+    Error start();
+    // Ends the thread and removes the socket; the current token stays readable. Idempotent; may
+    // block while a callback runs. From a callback it only asks, and returns at once.
+    void stop() noexcept;
+    bool running() const noexcept;
+    // This process was forked from the one that called start(), and has not called it itself.
+    bool forked() const noexcept;
+
+    // The newest token, or empty. Lock-free, wait-free.
+    Guard<Token> current() const noexcept { return cell_->read(); }
+
+    // The newest valid token of a generation above `after`, or empty at the timeout and at stop().
+    // Blocks; lock-free for everybody else.
+    Guard<Token> wait(std::chrono::nanoseconds timeout, std::uint64_t after = 0) noexcept;
+    Guard<Token> wait(std::chrono::nanoseconds timeout, const Token& after) noexcept {
+        return wait(timeout, after.generation());
+    }
+
+    // `callback` runs on the receiver's thread for each new token, before the sender is answered,
+    // and soon for the current one. It must not throw and must not block: over 1 ms is counted.
+    // May block.
+    template <class F>
+        requires std::is_nothrow_invocable_v<F&, const Token&>
+    [[nodiscard]] Subscription subscribe(F callback) {
+        return add_callback(std::function<void(const Token&)>(std::move(callback)));
+    }
+
+    // "The API refused this token": asks the senders for a newer one. Does nothing for a token
+    // that came without a serial or is no longer the newest. Lock-free.
+    void request_refresh(const Token& token) noexcept;
+
+    // An eventfd(2) that becomes readable at each publication, for a loop of the program's own:
+    // read it, then call current(). The receiver keeps it; -1 if none can be made. May block at
+    // the first call.
+    int event_fd();
+
+    Stats stats() const noexcept;
+    // Of the socket; empty before the first start().
+    std::string path() const;
+
+    // For bindings whose callbacks may block: see FollowUp in listener.hpp.
+    Error follow(FollowUp& follow_up);
+    // Stops, waiting at most `timeout` (negative: as long as it takes). False if a callback still
+    // runs: after the timeout, what its thread needs is kept alive for ever; when called from a
+    // callback, this was only the request.
+    bool stop_within(std::chrono::nanoseconds timeout) noexcept;
+    // wait() in pieces, for callers that must look at signals: what ended it.
+    enum class Waited : std::uint8_t { token, timed_out, interrupted, stopped };
+    // `deadline` in ns of CLOCK_MONOTONIC.
+    Waited wait_until(std::int64_t deadline, std::uint64_t after) noexcept;
+    // Of the newest token, 0 before the first. Wait-free.
+    std::uint64_t generation() const noexcept;
+
+private:
+    Subscription add_callback(std::function<void(const Token&)> callback);
+
+    std::shared_ptr<ReceiverState> state_;
+    const Cell<Token>* cell_;
+};
+
+}  // namespace tokenrelay

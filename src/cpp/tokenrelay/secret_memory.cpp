@@ -1,0 +1,38 @@
+#include "tokenrelay/secret_memory.hpp"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cstring>
+
+namespace tokenrelay {
+
+SecretMemory::SecretMemory(std::size_t size) noexcept {
+    const std::size_t page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+    size_ = (size + page - 1) / page * page;
+    void* memory =
+        mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) {
+        size_ = 0;
+        return;
+    }
+    data_ = static_cast<char*>(memory);
+    madvise(memory, size_, MADV_DONTDUMP);
+    madvise(memory, size_, MADV_WIPEONFORK);
+    // On fault: the largest frame is rare, its pages need not be resident from the start.
+    locked_ = mlock2(memory, size_, MLOCK_ONFAULT) == 0;
+}
+
+SecretMemory::~SecretMemory() {
+    if (!data_) return;
+    explicit_bzero(data_, size_);
+    munmap(data_, size_);
+}
+
+void SecretMemory::prefault(std::size_t bytes) noexcept {
+    for (std::size_t at = 0; at < bytes && at < size_; at += 4096) {
+        static_cast<volatile char*>(data_)[at] = 0;
+    }
+}
+
+}  // namespace tokenrelay

@@ -1,0 +1,40 @@
+// SecretMemory: whole pages for tokens and frames. Left out of core dumps and locked against swap
+// where the kernel and the limit allow, empty in a forked child, wiped when released.
+// Allocation may block; afterwards it is plain memory.
+#pragma once
+
+#include <cstddef>
+#include <utility>
+
+namespace tokenrelay {
+
+class SecretMemory {
+public:
+    SecretMemory() noexcept = default;
+    // data() is null if the kernel has no memory left.
+    explicit SecretMemory(std::size_t size) noexcept;
+    SecretMemory(SecretMemory&& other) noexcept
+        : data_(std::exchange(other.data_, nullptr)),
+          size_(std::exchange(other.size_, 0)),
+          locked_(other.locked_) {}
+    SecretMemory& operator=(SecretMemory&& other) noexcept {
+        std::swap(data_, other.data_);
+        std::swap(size_, other.size_);
+        std::swap(locked_, other.locked_);
+        return *this;
+    }
+    ~SecretMemory();
+
+    char* data() const noexcept { return data_; }
+    std::size_t size() const noexcept { return size_; }
+    bool locked() const noexcept { return locked_; }  // mlock2(2) succeeded
+    // Touches the first `bytes`, so that the first token meets no page fault.
+    void prefault(std::size_t bytes) noexcept;
+
+private:
+    char* data_ = nullptr;
+    std::size_t size_ = 0;
+    bool locked_ = false;
+};
+
+}  // namespace tokenrelay

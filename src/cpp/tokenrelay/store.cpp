@@ -1,0 +1,165 @@
+#include "tokenrelay/store.hpp"
+
+#include <algorithm>
+#include <new>
+
+#include "tokenrelay/limits.hpp"
+
+namespace tokenrelay {
+namespace {
+
+// Current, replaced but held, and the next: enough unless readers hold on to several.
+constexpr std::size_t kSlots = 4;
+// Every string of the largest frame, the scheme, and the token itself.
+constexpr std::size_t kSlotBytes = sizeof(Token) + 16 + kMaxFrame;
+constexpr std::size_t kUsualToken = 4096;
+
+bool same_token(const TokenUpdate& update, const Token& current) noexcept {
+    return update.access_token == current.access_token() && update.expires_at &&
+           *update.expires_at == current.expires_at();
+}
+
+}  // namespace
+
+TokenStore::TokenStore() {
+    detail::readers_are_fenced();  // registers for membarrier(2) before there is anything to read
+    for (std::size_t i = 0; i < kSlots; ++i) {
+        if (!add_slot()) throw std::bad_alloc();
+    }
+}
+
+TokenStore::~TokenStore() {
+    cell_.publish(nullptr);
+}
+
+bool TokenStore::add_slot() noexcept {
+    auto slot = std::make_unique<Slot>();
+    slot->memory = SecretMemory(kSlotBytes);
+    if (!slot->memory.data()) return false;
+    slot->memory.prefault(kUsualToken);
+    slot->token = new (slot->memory.data()) Token;
+    free_.push_back(slot.get());
+    pool_.push_back(std::move(slot));
+    retired_.reserve(pool_.size());
+    free_.reserve(pool_.size());
+    return true;
+}
+
+TokenStore::Outcome TokenStore::apply(const TokenUpdate& update, Now now,
+                                      Detail& detail) noexcept {
+    Outcome outcome;
+    outcome.generation = generation_.load(std::memory_order_relaxed);
+    if (update.expires_at && *update.expires_at <= now.wall / 1'000'000'000) {
+        detail << "expires_at is in the past";
+        outcome.refusal = Refusal::expired;
+        return outcome;
+    }
+    const Token* current = cell_.peek();
+    if (current && current->expires_in(now).count() > 0) {
+        if (same_token(update, *current)) return outcome;
+        outcome.refusal = judge(update, *current, now, outcome, detail);
+        if (outcome.refusal != Refusal::none) return outcome;
+    }
+    if (free_.empty()) reclaim();
+    if (free_.empty()) {
+        detail << "out of memory";
+        outcome.refusal = Refusal::busy;
+        return outcome;
+    }
+    publish(update, now, outcome);
+    return outcome;
+}
+
+Refusal TokenStore::judge(const TokenUpdate& update, const Token& current, Now,
+                          Outcome& outcome, Detail& detail) const noexcept {
+    if (!update.serial || !current.serial() || *update.serial > *current.serial()) {
+        return Refusal::none;
+    }
+    if (*update.serial == *current.serial() && update.access_token == current.access_token()) {
+        return Refusal::none;
+    }
+    outcome.serial = current.serial();
+    if (*update.serial < *current.serial()) {
+        detail << "the current token has a higher serial";
+        return Refusal::stale;
+    }
+    detail << "the current token has this serial and other bytes";
+    return Refusal::conflict;
+}
+
+void TokenStore::publish(const TokenUpdate& update, Now now, Outcome& outcome) noexcept {
+    Slot* const next = free_.back();
+    free_.pop_back();
+    outcome.generation = ++last_generation_;
+    outcome.published = true;
+    next->token->fill(update, next->bytes(), outcome.generation, now);
+    cell_.publish(next->token);
+    // Release: who sees the generation finds the token.
+    generation_.store(outcome.generation, std::memory_order_release);
+    if (current_slot_) retired_.push_back(current_slot_);
+    current_slot_ = next;
+    callbacks_.notify(*next->token);
+    published_.advance();
+}
+
+void TokenStore::greet_new_callbacks() noexcept {
+    if (current_slot_) callbacks_.notify(*current_slot_->token);
+}
+
+void TokenStore::reclaim() noexcept {
+    if (retired_.empty()) return;
+    for (Slot* slot : retired_) slot->in_use = false;
+    cell_.reclaim([this](const Token* held) {
+        for (Slot* slot : retired_) slot->in_use |= slot->token == held;
+    });
+    std::erase_if(retired_, [this](Slot* slot) {
+        if (!slot->in_use) free_slot(*slot);
+        return !slot->in_use;
+    });
+    retained_.store(retired_.size(), std::memory_order_relaxed);
+    // The next publication must find a slot without asking the kernel.
+    if (free_.empty()) add_slot();
+}
+
+void TokenStore::free_slot(Slot& slot) noexcept {
+    slot.token->clear();
+    free_.push_back(&slot);
+}
+
+TokenStore::Waited TokenStore::wait(std::uint64_t after, std::int64_t deadline) noexcept {
+    for (;;) {
+        const std::uint32_t seen = published_.value();
+        if (closed_.load(std::memory_order_acquire)) return Waited::closed;
+        if (const auto token = current(); token && token->generation() > after &&
+                                          !token->expired()) {
+            return Waited::token;
+        }
+        switch (published_.wait(seen, deadline)) {
+            case WakeCount::Woken::advanced: continue;
+            case WakeCount::Woken::timed_out: return Waited::timed_out;
+            case WakeCount::Woken::interrupted: return Waited::interrupted;
+        }
+    }
+}
+
+void TokenStore::close() noexcept {
+    closed_.store(true, std::memory_order_release);
+    published_.advance();
+}
+
+void TokenStore::after_fork() noexcept {
+    cell_.publish(nullptr);
+    generation_.store(0, std::memory_order_relaxed);
+    new (&published_) WakeCount;
+    callbacks_.after_fork();
+    current_slot_ = nullptr;
+    retired_.clear();
+    free_.clear();
+    for (auto& slot : pool_) {
+        // The kernel has emptied these pages (MADV_WIPEONFORK), the tokens' fields with them.
+        slot->token = new (slot->memory.data()) Token;
+        free_.push_back(slot.get());
+    }
+}
+
+}  // namespace tokenrelay

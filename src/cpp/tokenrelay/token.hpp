@@ -1,0 +1,99 @@
+// Token: one immutable snapshot of what a frame said, never separate fields.
+//
+// A Token seen through a guard lives in the receiver's locked memory and is valid while the guard is
+// held. A copy owns its bytes and may be kept or passed to any thread; its destructor wipes them.
+// All const members are wait-free and safe from any thread.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <iosfwd>
+#include <optional>
+#include <string_view>
+
+#include "tokenrelay/clock.hpp"
+
+namespace tokenrelay {
+
+// A frame's contents, decoded and valid; views into the frame.
+struct TokenUpdate {
+    std::string_view access_token;
+    std::string_view refresh_token;
+    std::string_view scope;
+    std::string_view account;
+    std::optional<std::int64_t> expires_at;
+    std::optional<std::int64_t> serial;
+    std::optional<std::int64_t> issued_at;
+    std::optional<std::int64_t> grant_expires_at;
+};
+
+class Token {
+public:
+    Token() noexcept = default;
+    Token(const Token& other);
+    Token(Token&& other) noexcept;
+    Token& operator=(const Token& other);
+    Token& operator=(Token&& other) noexcept;
+    ~Token();
+
+    std::string_view access_token() const noexcept {
+        return authorization().substr(authorization_size_ ? kScheme.size() : 0);
+    }
+    // "Bearer …", as an Authorization header wants it (RFC 6750 §2.1).
+    std::string_view authorization() const noexcept { return {bytes_, authorization_size_}; }
+    std::string_view scope() const noexcept { return {bytes_ + authorization_size_, scope_size_}; }
+    std::string_view account() const noexcept {
+        return {bytes_ + authorization_size_ + scope_size_, account_size_};
+    }
+    // Empty unless the sender sent it and the receiver keeps refresh tokens.
+    std::string_view refresh_token() const noexcept {
+        return {bytes_ + authorization_size_ + scope_size_ + account_size_, refresh_size_};
+    }
+
+    std::int64_t expires_at() const noexcept { return expires_at_; }  // Unix seconds
+    // Time left by the wall clock or by CLOCK_BOOTTIME, whichever says less; negative once expired.
+    std::chrono::nanoseconds expires_in() const noexcept { return expires_in(now()); }
+    std::chrono::nanoseconds expires_in(Now now) const noexcept;
+    bool expired() const noexcept { return expires_in().count() <= 0; }
+    std::optional<std::int64_t> issued_at() const noexcept { return issued_at_; }
+    std::optional<std::int64_t> grant_expires_at() const noexcept { return grant_expires_at_; }
+    std::optional<std::int64_t> serial() const noexcept { return serial_; }
+    std::uint64_t generation() const noexcept { return generation_; }  // 0: empty
+    std::int64_t received_at_ns() const noexcept { return received_at_; }  // CLOCK_BOOTTIME
+
+    // Bytes that fill() needs for `update`.
+    static std::size_t bytes_needed(const TokenUpdate& update) noexcept;
+    // Makes this token the snapshot of `update`, its bytes in `storage`, which must outlive it and
+    // is not owned. Not safe beside readers: the receiver's writer calls it before publication.
+    void fill(const TokenUpdate& update, char* storage, std::uint64_t generation, Now now) noexcept;
+    // Wipes the bytes and empties the token; the same rule as fill().
+    void clear() noexcept;
+
+private:
+    static constexpr std::string_view kScheme = "Bearer ";
+
+    std::size_t bytes_used() const noexcept {
+        return authorization_size_ + scope_size_ + account_size_ + refresh_size_;
+    }
+    void take_fields(const Token& other) noexcept;
+
+    char* bytes_ = nullptr;
+    std::uint32_t authorization_size_ = 0;
+    std::uint32_t scope_size_ = 0;
+    std::uint32_t account_size_ = 0;
+    std::uint32_t refresh_size_ = 0;
+    std::uint64_t generation_ = 0;
+    std::int64_t expires_at_ = 0;
+    std::int64_t boot_deadline_ = 0;  // ns, CLOCK_BOOTTIME
+    std::int64_t received_at_ = 0;
+    std::optional<std::int64_t> serial_;
+    std::optional<std::int64_t> issued_at_;
+    std::optional<std::int64_t> grant_expires_at_;
+    bool owned_ = false;
+};
+
+// Redacted: generation and expiry, never the token.
+std::ostream& operator<<(std::ostream& stream, const Token& token);
+
+}  // namespace tokenrelay

@@ -1,0 +1,27 @@
+"""What the receiver half raises. Every message says what happened and what to do next."""
+
+from __future__ import annotations
+
+
+class TokenRelayError(Exception):
+    """The base of all that tokenrelay raises."""
+
+
+class ReceiverError(TokenRelayError, OSError):
+    """The receiver could not start: the socket's path, directory or descriptors (``errno``)."""
+
+
+class ReceiverStopped(TokenRelayError):
+    """The receiver was stopped while a token was waited for, or never started."""
+
+
+class ForkedReceiver(TokenRelayError):
+    """This process was forked from the receiver's; ``start()`` makes it one of this process."""
+
+
+class TokenTimeout(TokenRelayError, TimeoutError):
+    """No valid token came in time."""
+
+
+class TokenExpired(TokenRelayError):
+    """The newest token has expired and no newer one came in time."""

@@ -1,0 +1,326 @@
+"""`TokenReceiver`: the newest access token of an account, in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import ctypes
+import math
+import os
+import sys
+import time
+import weakref
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import _core
+from .errors import ReceiverStopped, TokenTimeout
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+    from types import TracebackType
+    from typing import Self
+
+    from ._core import Token
+
+EXIT_TIMEOUT = 1.0
+"""Seconds that a running callback gets at interpreter exit."""
+
+SPIN_BOUND = 1.0
+"""Seconds of spinning after the last frame that ``busy_poll=True`` means."""
+
+_receivers: weakref.WeakSet[TokenReceiver] = weakref.WeakSet()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceiverStats:
+    """A snapshot of a receiver's counters. Times in nanoseconds since the last byte was read."""
+
+    generation: int
+    published: int
+    repeated: int
+    refused: Mapping[str, int]
+    connections: int
+    accepted: int
+    foreign: int
+    accept_failures: int
+    rebinds: int
+    refresh_requests: int
+    refresh_refusals: int
+    callback_overruns: int
+    callback_errors: int
+    retained: int
+    native_p50_ns: int
+    native_p99_ns: int
+    native_max_ns: int
+    python_p50_ns: int
+    python_p99_ns: int
+    membarrier: bool
+    memory_locked: bool
+
+
+class Subscription:
+    """A callback that hears of new tokens until `cancel`."""
+
+    __slots__ = ("_id", "_receiver")
+
+    def __init__(self, receiver: TokenReceiver, identifier: int) -> None:
+        self._receiver: TokenReceiver | None = receiver
+        self._id = identifier
+
+    def cancel(self) -> None:
+        """End it. Returns when the callback no longer runs, except from inside it. Idempotent."""
+        receiver, self._receiver = self._receiver, None
+        if receiver is not None:
+            receiver._unsubscribe(self._id)
+
+
+class TokenReceiver(_core.Receiver):
+    """Listens on a Unix socket for the tokens of one account.
+
+    Every method may be called from any thread. `token` never blocks and takes no lock.
+
+    Args:
+        account: binds a socket of its own below the account's runtime directory, where a sender
+            finds it.
+        path: binds this path instead, at most 107 bytes; one receiver at a time owns it.
+        busy_poll: spin instead of sleeping, a core for microseconds; True, or the seconds after
+            the last frame before sleeping.
+        cpu: pin the receiver's threads to this processor.
+        allow_uids: users who may deliver besides our own. Root is no exception.
+        mode: of the socket.
+        keep_refresh_token: else a refresh token that arrives is wiped at once.
+        on_native: a function called on the native thread without the interpreter, before the
+            sender is answered: a ctypes function pointer, or a PyCapsule named
+            ``tokenrelay.native_callback``, of the C type ``void (const char *authorization,
+            size_t size, int64_t expires_at, uint64_t generation, void *context)``.
+
+    Raises:
+        ValueError: both account and path are given, or an option is out of range.
+    """
+
+    def __init__(
+        self,
+        account: str | None = None,
+        *,
+        path: str | os.PathLike[str] | None = None,
+        busy_poll: bool | float = False,
+        cpu: int | None = None,
+        allow_uids: Iterable[int] = (),
+        mode: int = 0o600,
+        keep_refresh_token: bool = False,
+        on_native: Any = None,
+    ) -> None:
+        if account is not None and path is not None:
+            raise ValueError("give an account or a path, not both: a path needs no account")
+        super().__init__(
+            account=account or "default",
+            path="" if path is None else os.fspath(path),
+            program=_program(),
+            busy_poll=int(_spin_seconds(busy_poll) * 1e9),
+            cpu=-1 if cpu is None else cpu,
+            allow_uids=list(allow_uids),
+            mode=mode,
+            keep_refresh_token=keep_refresh_token,
+        )
+        self._bells: weakref.WeakSet[_Bell] = weakref.WeakSet()
+        self._native = None if on_native is None else self._subscribe_native(on_native)
+        self._native_function = on_native  # ctypes needs the object alive
+
+    def start(self) -> Self:
+        """Bind the socket and begin to listen. Idempotent.
+
+        Raises:
+            ReceiverError: with the cause and the cure.
+        """
+        self._start()
+        _receivers.add(self)
+        return self
+
+    def stop(self) -> None:
+        """End the threads and remove the socket; the newest token stays readable. Idempotent.
+
+        Waits for a running callback, except when called from one.
+        """
+        self._stop(-1.0)
+        for bell in list(self._bells):
+            bell.ring()
+
+    def wait(self, timeout: float | None = None, *, after: Token | None = None) -> Token:
+        """The newest valid token, newer than ``after`` if given. Blocks up to ``timeout`` seconds.
+
+        Raises:
+            TokenTimeout: no such token came in time.
+            ReceiverStopped: the receiver was stopped or not started.
+        """
+        generation = 0 if after is None else after.generation
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        while True:
+            left = deadline - time.monotonic()
+            outcome = self._wait(-1.0 if left == math.inf else max(left, 0.0), generation)
+            token = self._valid(generation)
+            if token is not None:
+                return token
+            if outcome == "timeout":
+                raise _timeout(timeout)
+            if outcome == "stopped":
+                raise _stopped()
+
+    def subscribe(self, callback: Callable[[Token], object]) -> Subscription:
+        """Call ``callback(token)`` for each new token, and soon for the newest if there is one.
+
+        Callbacks run on a thread of the receiver's, one at a time, and hear of the newest token
+        only. However long one takes, the next token is taken and readable meanwhile; what it
+        raises goes to `sys.unraisablehook` and is counted.
+        """
+        return Subscription(self, self._subscribe(callback))
+
+    def request_refresh(self, token: Token) -> None:
+        """Tell the sender that the API refused ``token``. Nothing, if a newer one is there.
+
+        Returns at once; wait for the answer with ``wait(timeout, after=token)``.
+        """
+        self._request_refresh(token)
+
+    @property
+    def stats(self) -> ReceiverStats:
+        """Counters and latencies as of now."""
+        return ReceiverStats(**self._stats())
+
+    async def next(self, *, timeout: float | None = None, after: Token | None = None) -> Token:
+        """`wait` for asyncio. The loop is woken by a descriptor, from no foreign thread."""
+        generation = 0 if after is None else after.generation
+        with _Bell(self) as bell:
+            try:
+                async with asyncio.timeout(timeout):
+                    return await bell.next_token(generation)
+            except TimeoutError:
+                raise _timeout(timeout) from None
+
+    async def updates(self) -> AsyncIterator[Token]:
+        """Each valid token from the newest on, never a backlog; ends when the receiver stops."""
+        generation = 0
+        with _Bell(self) as bell:
+            while True:
+                try:
+                    token = await bell.next_token(generation)
+                except ReceiverStopped:
+                    return
+                generation = token.generation
+                yield token
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    async def __aenter__(self) -> Self:
+        return await asyncio.to_thread(self.start)
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await asyncio.to_thread(self.stop)
+
+    def __repr__(self) -> str:
+        state = "running" if self.running else "stopped"
+        return f"<TokenReceiver {self.path or 'unbound'} {state}>"
+
+    def _valid(self, generation: int) -> Token | None:
+        token = self.token
+        if token is None or token.generation <= generation or token.expired:
+            return None
+        return token
+
+    def _subscribe_native(self, function: Any) -> _core.NativeSubscription:
+        if type(function).__name__ == "PyCapsule":
+            return self._subscribe_capsule(function)
+        address = ctypes.cast(function, ctypes.c_void_p).value
+        return self._subscribe_address(address or 0, 0)
+
+
+class _Bell:
+    """Wakes one coroutine of the running loop at each publication."""
+
+    def __init__(self, receiver: TokenReceiver) -> None:
+        self._receiver = receiver
+        self._loop = asyncio.get_running_loop()
+        self._rung = asyncio.Event()
+
+    def __enter__(self) -> Self:
+        self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._subscription = self._receiver._subscribe_fd(self._fd)
+        self._loop.add_reader(self._fd, self._on_readable)
+        self._receiver._bells.add(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._receiver._bells.discard(self)
+        self._loop.remove_reader(self._fd)
+        self._subscription.cancel()
+        os.close(self._fd)
+
+    def ring(self) -> None:
+        os.eventfd_write(self._fd, 1)
+
+    def _on_readable(self) -> None:
+        os.eventfd_read(self._fd)
+        self._rung.set()
+
+    async def next_token(self, generation: int) -> Token:
+        while True:
+            self._rung.clear()
+            token = self._receiver._valid(generation)
+            if token is not None:
+                return token
+            if not self._receiver.running:
+                raise _stopped()
+            await self._rung.wait()
+
+
+def _program() -> str:
+    return Path(sys.argv[0]).stem if sys.argv and sys.argv[0] else "python"
+
+
+def _spin_seconds(busy_poll: bool | float) -> float:
+    if busy_poll is True:
+        return SPIN_BOUND
+    if not 0 <= busy_poll <= 10**9:
+        raise ValueError(f"busy_poll: {busy_poll!r} is not True, False or a number of seconds")
+    return float(busy_poll)
+
+
+def _timeout(timeout: float | None) -> TokenTimeout:
+    return TokenTimeout(
+        f"no valid token came within {timeout} s. Is the sender running? Type: tokenrelay status"
+    )
+
+
+def _stopped() -> ReceiverStopped:
+    return ReceiverStopped("the receiver is not running. Use it in a with statement, or call start()")
+
+
+def _stop_all() -> None:
+    # Before the interpreter goes: a thread that enters it later would end the process.
+    for receiver in list(_receivers):
+        receiver._stop(EXIT_TIMEOUT)
+    _core._close_interpreter()
+
+
+def _after_fork() -> None:
+    for receiver in list(_receivers):
+        receiver._after_fork()
+
+
+atexit.register(_stop_all)
+os.register_at_fork(after_in_child=_after_fork)
