@@ -19,18 +19,16 @@ constinit std::atomic<ReaderRecord*> records{nullptr};
 
 long membarrier(int command) noexcept { return syscall(SYS_membarrier, command, 0, 0); }
 
+constinit thread_local ReaderRecord* owned_records = nullptr;
+
 // Gives the thread's records back when it ends.
 struct RecordOwner {
     ~RecordOwner() {
-        for (ReaderRecord* record = this_threads_record; record;) {
-            ReaderRecord* next = record->next_owned;
-            record->next_owned = nullptr;
-            for (auto& slot : record->slots) slot.store(0, std::memory_order_release);
-            // Pairs with the exchange in reuse_record(): the next owner sees the slots free.
-            record->taken.store(false, std::memory_order_release);
-            record = next;
-        }
         this_threads_record = nullptr;
+        while (ReaderRecord* record = owned_records) {
+            owned_records = record->next_owned;
+            give_back(*record);
+        }
     }
 };
 
@@ -46,7 +44,6 @@ ReaderRecord* reuse_record() noexcept {
 
 ReaderRecord* new_record() noexcept {
     auto* record = new ReaderRecord;
-    record->fenced = readers_are_fenced();
     record->next = records.load(std::memory_order_relaxed);
     // Release: whoever finds the record finds it whole. Sequentially consistent, so that the
     // writer's scan finds it or this thread's later validation finds the writer's exchange.
@@ -60,21 +57,36 @@ ReaderRecord* new_record() noexcept {
 ReaderRecord* first_record() noexcept { return records.load(std::memory_order_seq_cst); }
 
 ReaderRecord& take_record() noexcept {
-    thread_local RecordOwner owner;
     ReaderRecord* record = reuse_record();
-    if (!record) record = new_record();
-    record->next_owned = this_threads_record;
-    this_threads_record = record;
-    return *record;
+    return record ? *record : *new_record();
 }
 
-std::atomic<Hazard>& free_slot(ReaderRecord& first) noexcept {
-    for (ReaderRecord* record = &first; record; record = record->next_owned) {
+void give_back(ReaderRecord& record) noexcept {
+    record.next_owned = nullptr;
+    for (auto& slot : record.slots) slot.store(0, std::memory_order_release);
+    // Pairs with the exchange in reuse_record(): the next owner sees the slots free.
+    record.taken.store(false, std::memory_order_release);
+}
+
+ReaderRecord& record_of_this_thread() noexcept {
+    if (!owned_records) {
+        thread_local RecordOwner owner;
+        owned_records = &take_record();
+        if (!readers_are_fenced()) this_threads_record = owned_records;
+    }
+    return *owned_records;
+}
+
+std::atomic<Hazard>& free_slot() noexcept {
+    for (ReaderRecord* record = &record_of_this_thread(); record; record = record->next_owned) {
         for (auto& slot : record->slots) {
             if (slot.load(std::memory_order_relaxed) == 0) return slot;
         }
     }
-    return take_record().slots[0];
+    ReaderRecord& more = take_record();
+    more.next_owned = owned_records->next_owned;
+    owned_records->next_owned = &more;
+    return more.slots[0];
 }
 
 bool readers_are_fenced() noexcept {

@@ -24,19 +24,22 @@ inline constexpr std::size_t kSlotsPerRecord = 6;
 struct alignas(64) ReaderRecord {
     std::atomic<Hazard> slots[kSlotsPerRecord] = {};
     std::atomic<bool> taken{true};
-    bool fenced = false;
     ReaderRecord* next = nullptr;        // in the process's list; fixed once the record is listed
     ReaderRecord* next_owned = nullptr;  // in the list of one thread that holds many guards
 };
 
-// The record this thread took first, null before its first read.
+// The record this thread took first; null before its first read, and always where readers are
+// fenced, so that the usual read asks one question for both.
 inline constinit thread_local ReaderRecord* this_threads_record = nullptr;
 
-// Takes a record for this thread. Allocates if none is free: once a thread, and again for each
-// kSlotsPerRecord guards held at the same time.
+// This thread's first record, taken if it has none. Allocates if none is free: once a thread, and
+// again for each kSlotsPerRecord guards held at the same time.
+ReaderRecord& record_of_this_thread() noexcept;
+// A free slot of this thread's.
+std::atomic<Hazard>& free_slot() noexcept;
+// A record for the caller alone, on any thread, until it is given back.
 ReaderRecord& take_record() noexcept;
-// A free slot of this thread's, where the first is in use.
-std::atomic<Hazard>& free_slot(ReaderRecord& first) noexcept;
+void give_back(ReaderRecord& record) noexcept;
 
 // The head of the list; pairs with the release in take_record().
 ReaderRecord* first_record() noexcept;

@@ -35,11 +35,24 @@ constexpr std::array<std::string_view, 11> kKeys{
     "access_token", "refresh_token", "token_type", "scope",  "account", "expires_at",
     "serial",       "issued_at",     "grant_expires_at", "refresh", "reason"};
 
+// By length first: two comparisons at most.
 Key key_of(std::string_view name) noexcept {
-    for (std::size_t i = 0; i < kKeys.size(); ++i) {
-        if (name == kKeys[i]) return static_cast<Key>(i);
+    const auto is = [name](Key key) { return name == kKeys[static_cast<std::size_t>(key)]; };
+    switch (name.size()) {
+        case 5: return is(Key::scope) ? Key::scope : Key::unknown;
+        case 6: return is(Key::serial) ? Key::serial : is(Key::reason) ? Key::reason : Key::unknown;
+        case 7:
+            return is(Key::account) ? Key::account : is(Key::refresh) ? Key::refresh : Key::unknown;
+        case 9: return is(Key::issued_at) ? Key::issued_at : Key::unknown;
+        case 10:
+            return is(Key::expires_at)   ? Key::expires_at
+                   : is(Key::token_type) ? Key::token_type
+                                         : Key::unknown;
+        case 12: return is(Key::access_token) ? Key::access_token : Key::unknown;
+        case 13: return is(Key::refresh_token) ? Key::refresh_token : Key::unknown;
+        case 16: return is(Key::grant_expires_at) ? Key::grant_expires_at : Key::unknown;
+        default: return Key::unknown;
     }
-    return Key::unknown;
 }
 
 constexpr bool is_integer_key(Key key) noexcept {
@@ -52,9 +65,9 @@ constexpr bool in_token_alphabet(char byte) noexcept {
 
 // Without a branch a byte, so that it is vectorised: tokens are long and nearly always good.
 bool all_in_token_alphabet(std::string_view text) noexcept {
-    unsigned bad = 0;
-    for (char byte : text) bad |= !in_token_alphabet(byte);
-    return !bad;
+    unsigned char bad = 0;
+    for (char byte : text) bad |= static_cast<unsigned char>(!in_token_alphabet(byte));
+    return bad == 0;
 }
 
 std::string_view skip_blanks(std::string_view line) noexcept {

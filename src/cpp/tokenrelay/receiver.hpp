@@ -122,10 +122,24 @@ public:
     std::uint64_t generation() const noexcept;
 
 private:
+    friend class Reader;
     Subscription add_callback(std::function<void(const Token&)> callback);
 
     std::shared_ptr<ReceiverState> state_;
     const Cell<Token>* cell_;
+};
+
+// For a loop that reads without pause: half the cost of TokenReceiver::current(), for keeping the
+// token it saw last in memory until it looks again. One thread at a time; the receiver must outlive
+// it, and the pointer is valid until the next call of current().
+class Reader {
+public:
+    explicit Reader(const TokenReceiver& receiver) noexcept : reader_(*receiver.cell_) {}
+    // The newest token, or null. Wait-free.
+    const Token* current() noexcept { return reader_.read(); }
+
+private:
+    CellReader<Token> reader_;
 };
 
 }  // namespace tokenrelay
