@@ -161,7 +161,9 @@ private:
             slot.store(hazard, std::memory_order_seq_cst);
             return;
         }
-        slot.store(hazard, std::memory_order_relaxed);
+        // Release: whoever sees this posting instead of the release of the guard before sees that
+        // guard's reads done (C++20 has no release sequence through a later plain store).
+        slot.store(hazard, std::memory_order_release);
         // The compiler's half of the barrier; heavy_barrier() is the processor's.
         std::atomic_signal_fence(std::memory_order_seq_cst);
     }
