@@ -1,0 +1,1 @@
+"""The sender half: it refreshes tokens and pushes them to receivers (extra ``sender``)."""

@@ -1,0 +1,160 @@
+"""One account in the service: its refresher, its delivery, and what can be asked of them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from functools import partial
+from random import SystemRandom
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from tokenrelay.sender.delivery import Delivery
+from tokenrelay.sender.errors import LoginNeeded, NobodyReceived, RefreshFailed, SenderError
+from tokenrelay.sender.oauth import TokenEndpoint
+from tokenrelay.sender.refresher import Refresher
+from tokenrelay.sender.tokens import TokenSet, fingerprint
+from tokenrelay.sender.vault import Vault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from structlog.typing import FilteringBoundLogger
+
+    from tokenrelay.sender.clock import Clock
+    from tokenrelay.sender.config import Account
+
+SETTLE_SECONDS = 5.0
+RESTART_SECONDS = 10.0
+
+
+class AccountRunner:
+    """Runs one account; its failures stay its own. For the event loop's thread."""
+
+    def __init__(
+        self,
+        account: Account,
+        *,
+        runtimes: tuple[Path, ...],
+        clock: Clock,
+        log: FilteringBoundLogger,
+    ) -> None:
+        self.name = account.name
+        self._clock = clock
+        self._log = log.bind(account=account.name)
+        vault = Vault(account.token_file, token_url=account.token_url, client_id=account.client_id)
+        self._delivery = Delivery(
+            account.name,
+            runtime_directories=runtimes,
+            fixed_paths=account.sockets,
+            include_refresh_token=account.include_refresh_token,
+            allow_uids=account.allow_listener_uids,
+            on_refresh_request=self._request_refresh,
+            raise_serial=self._raise_serial,
+            clock=clock,
+            log=self._log,
+        )
+        self._refresher = Refresher(
+            account,
+            vault,
+            TokenEndpoint(account, clock=clock),
+            publish=self._delivery.publish,
+            clock=clock,
+            random=SystemRandom(),
+            log=log,
+        )
+
+    async def run(self, ready: Callable[[], None]) -> None:
+        """Refresh and deliver until cancelled; `ready` is called once the watches are up.
+
+        A fault of ours is logged and the account started again: it must not end the others.
+        """
+        while True:
+            try:
+                async with anyio.create_task_group() as group:
+                    group.start_soon(partial(self._delivery.run, ready=ready))
+                    group.start_soon(self._refresher.run)
+            except* Exception:
+                self._log.exception("account stopped by a fault", starts_again_s=RESTART_SECONDS)
+            await anyio.sleep(RESTART_SECONDS)
+
+    async def run_once(self) -> None:
+        """Refresh, deliver to who is there, wait for the answers.
+
+        LoginNeeded or another SenderError where the refresh failed: a token that is still valid
+        was delivered all the same. NobodyReceived where there was nobody to take it.
+        """
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._delivery.run)
+            problem = await self._refresh_once()
+            receivers = await self._delivery.settle(SETTLE_SECONDS)
+            group.cancel_scope.cancel()
+        if problem is not None:
+            raise problem
+        if not any(receiver.delivered_at for receiver in receivers):
+            reasons = "".join(f"; {one.path}: {one.error}" for one in receivers)
+            raise NobodyReceived(
+                f"{self.name}: refreshed, but nobody received the token{reasons}. "
+                f"To have a receiver: tokenrelay listen {self.name}"
+            )
+
+    async def refresh(self) -> dict[str, Any]:
+        """Refresh now; return what the new token is, without its secret."""
+        return describe_token(await self._refresher.refresh_now(reason="asked by a command"))
+
+    def current_token(self) -> dict[str, Any]:
+        """Return the valid token with its secret, or raise a SenderError that says why none."""
+        state = self._refresher.state
+        token = state.token
+        if token is not None and token.expires_at > self._clock.wall():
+            return {
+                **describe_token(token),
+                "access_token": token.access_token,
+                "token_type": token.token_type,
+                "scope": token.scope,
+                "grant_expires_at": token.grant_expires_at,
+            }
+        cause = state.last_error or "no valid token yet"
+        if state.phase in ("login_needed", "lost_rotation"):
+            raise LoginNeeded(self.name, f"there is no valid token ({cause})")
+        raise RefreshFailed(f"{self.name}: there is no valid token: {cause}")
+
+    def status(self) -> dict[str, Any]:
+        """Return the account's entry of the `status` reply; it holds no secret."""
+        state = self._refresher.state
+        return {
+            "name": self.name,
+            "phase": state.phase,
+            "token": None if state.token is None else describe_token(state.token),
+            "grant_expires_at": None if state.token is None else state.token.grant_expires_at,
+            "last_refresh_at": state.last_refresh_at,
+            "next_refresh_at": state.next_refresh_at,
+            "refreshes": state.refreshes,
+            "failures": state.failures,
+            "last_error": state.last_error,
+            "receivers": [asdict(receiver) for receiver in self._delivery.receivers],
+        }
+
+    def _request_refresh(self, serial: int) -> str | None:
+        return self._refresher.request(serial)
+
+    def _raise_serial(self, serial: int) -> None:
+        self._refresher.raise_serial(serial)
+
+    async def _refresh_once(self) -> SenderError | None:
+        try:
+            await self._refresher.refresh_now(reason="run --once")
+        except SenderError as error:
+            return error
+        return None
+
+
+def describe_token(token: TokenSet) -> dict[str, Any]:
+    """Return what may be shown of a token."""
+    return {
+        "fingerprint": fingerprint(token.access_token),
+        "expires_at": token.expires_at,
+        "serial": token.serial,
+        "issued_at": token.issued_at,
+    }

@@ -1,0 +1,163 @@
+"""Spending a refresh token under the lock: intent on disk, one POST, the new token on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import anyio
+from anyio.to_thread import run_sync
+
+from tokenrelay.sender.errors import VaultError
+from tokenrelay.sender.journal import Intent, Journal, Refusal, current_boot_id, pending_intent
+from tokenrelay.sender.oauth_response import Kind, Outcome, TokenResponse
+from tokenrelay.sender.schedule import burst_delays
+from tokenrelay.sender.tokens import TokenSet, fingerprint, next_serial
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
+
+    from tokenrelay.sender.clock import Clock
+    from tokenrelay.sender.config import Account
+    from tokenrelay.sender.oauth import TokenEndpoint
+    from tokenrelay.sender.vault import Transaction
+
+Sleep = Callable[[float], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """How it ended: with ``token``, or with an outcome that explains why not. ``lost``: an
+    earlier answer was lost and the refresh token has been replaced without us."""
+
+    outcome: Outcome
+    token: TokenSet | None = None
+    lost: bool = False
+
+
+class Spender:
+    """Carries out refreshes for one account; keeps nothing between them but what is on disk."""
+
+    def __init__(
+        self,
+        account: Account,
+        endpoint: TokenEndpoint,
+        *,
+        clock: Clock,
+        sleep: Sleep,
+        log: FilteringBoundLogger,
+    ) -> None:
+        self._account, self._endpoint = account, endpoint
+        self._clock, self._sleep, self._log = clock, sleep, log
+
+    async def spend(self, transaction: Transaction, *, serial_above: int) -> Spent:
+        """Refreshes what the transaction holds; a lost answer is asked for again at once, within
+        the provider's grace. VaultError: the disk refused before anything was spent."""
+        result = await self._try(transaction, serial_above)
+        noticed = self._clock.boot()
+        for delay in burst_delays(self._account.rotation_grace):
+            if result.outcome.kind is not Kind.AMBIGUOUS or result.outcome.retry_after:
+                break
+            await self._sleep(delay)
+            if self._clock.boot() - noticed >= self._account.rotation_grace:
+                break
+            result = await self._try(transaction, serial_above)
+        return result
+
+    async def _try(self, transaction: Transaction, serial_above: int) -> Spent:
+        # Cancelled between POST and commit, the login would be lost. Bounded by the try's deadline.
+        with anyio.CancelScope(shield=True):
+            return await self._try_whole(transaction, serial_above)
+        raise RuntimeError("unreachable: a shield swallows nothing")
+
+    async def _try_whole(self, transaction: Transaction, serial_above: int) -> Spent:
+        current = transaction.token
+        earlier = pending_intent(transaction.journal, current)
+        began = self._clock.wall()
+        await self._announce(transaction, earlier or self._intent(current), began)
+        outcome = await self._endpoint.refresh(current.refresh_token or "")
+        self._log.debug("asked", outcome=outcome.kind.value, detail=outcome.detail)
+        if outcome.token is not None:
+            token = self._renewed(current, outcome.token, began, serial_above)
+            await self._commit(transaction, token)
+            return Spent(outcome, token)
+        await self._note(transaction, outcome, earlier)
+        return Spent(outcome, lost=outcome.kind is Kind.REFUSED and earlier is not None)
+
+    async def _announce(self, transaction: Transaction, intent: Intent, wall: float) -> None:
+        journal = transaction.journal.with_request(wall).replace(intent=intent)
+        try:
+            await run_sync(transaction.prepare)
+            await run_sync(transaction.write_journal, journal)
+        except VaultError:
+            # With a token in memory alone there is nothing left on disk to protect.
+            if not transaction.unsaved:
+                raise
+
+    async def _commit(self, transaction: Transaction, token: TokenSet) -> None:
+        try:
+            await run_sync(transaction.commit, token)
+        except VaultError as error:
+            self._log.critical("token not saved", error=str(error), hint="free the disk: a crash "
+                               "now loses the login")  # fmt: skip
+
+    async def _note(
+        self, transaction: Transaction, outcome: Outcome, earlier: Intent | None
+    ) -> None:
+        """Leaves on disk what the next attempt, of whichever process, must know."""
+        current = transaction.token
+        if outcome.rescued not in (None, current.refresh_token):
+            self._log.warning("new refresh token in an answer of no other use", saved=True)
+            await self._commit(transaction, current.replace(refresh_token=outcome.rescued))
+        journal = self._after(transaction.journal, outcome, earlier, current)
+        try:
+            await run_sync(partial(transaction.write_journal, journal))
+        except VaultError as error:
+            self._log.error("journal not written", error=str(error))
+
+    def _after(
+        self, journal: Journal, outcome: Outcome, earlier: Intent | None, token: TokenSet
+    ) -> Journal:
+        if outcome.unsent:
+            journal = journal.without_last_request()
+        if outcome.retry_after:
+            journal = journal.replace(not_before=self._clock.wall() + outcome.retry_after)
+        match outcome.kind:
+            case Kind.REFUSED:
+                mark = fingerprint(token.refresh_token or "")
+                refusal = Refusal(mark, earlier is not None, outcome.detail)
+                return journal.replace(intent=None, refusal=refusal)
+            case Kind.UNDONE | Kind.MISCONFIGURED:
+                return journal.replace(intent=earlier)
+        return journal
+
+    def _intent(self, token: TokenSet) -> Intent:
+        mark = fingerprint(token.refresh_token or "")
+        return Intent(mark, self._clock.wall(), self._clock.boot(), current_boot_id())
+
+    def _renewed(
+        self, current: TokenSet, response: TokenResponse, began: float, serial_above: int
+    ) -> TokenSet:
+        """The next token. Its life counts from before the request; the login's times stay."""
+        lifetime = response.expires_in or int(self._account.token_lifetime)
+        return current.replace(
+            access_token=response.access_token,
+            expires_at=int(began) + lifetime,
+            refresh_token=response.refresh_token or current.refresh_token,
+            serial=next_serial(max(current.serial, serial_above), self._clock.wall()),
+            issued_at=int(began),
+            grant_expires_at=login_end(current, self._account),
+            token_type="Bearer",  # noqa: S106
+            scope=response.scope or current.scope,
+            token_url=current.token_url or self._endpoint.endpoints.token_url,
+            client_id=self._account.client_id,
+        )
+
+
+def login_end(token: TokenSet, account: Account) -> int | None:
+    """When the login itself ends, Unix seconds: as stored, else counted from the login."""
+    if token.grant_expires_at is not None or token.granted_at is None:
+        return token.grant_expires_at
+    return token.granted_at + int(account.login_lifetime) if account.login_lifetime else None

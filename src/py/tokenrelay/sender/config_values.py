@@ -1,0 +1,120 @@
+"""The kinds of values ``tokenrelay.toml`` holds, each a function that checks one; ValueError says
+what is wrong and what to write instead."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from tokenrelay.paths import Environment
+
+DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+MAXIMUM_SECRET_BYTES = 65_536
+MAXIMUM_SOCKET_PATH_BYTES = 107  # sockaddr_un, unix(7)
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of ``"25m"``, ``"10s"``, ``"24h"``, ``"7d"``, ``"500ms"``."""
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|h|d)", text, re.ASCII)
+    if match is None:
+        raise ValueError(f'{text!r} is no duration: write a number and ms, s, m, h or d, as "25m"')
+    return float(match[1]) * DURATION_UNITS[match[2]]
+
+
+def parse_positive_duration(text: str) -> float:
+    """As `parse_duration`, but zero is refused."""
+    seconds = parse_duration(text)
+    if seconds == 0:
+        raise ValueError(f"{text!r}: must be more than zero")
+    return seconds
+
+
+def parse_weekly(text: str) -> tuple[int, int, int]:
+    """Weekday (Monday 0), hour and minute of ``"Sun 18:00"``."""
+    match = re.fullmatch(r"([A-Z][a-z]{2}) ([01]\d|2[0-3]):([0-5]\d)", text, re.ASCII)
+    if match is None or match[1] not in WEEKDAYS:
+        raise ValueError(f'{text!r} is no time of the week: write it as "Sun 18:00"')
+    return WEEKDAYS.index(match[1]), int(match[2]), int(match[3])
+
+
+def check_endpoint(url: str) -> str:
+    """``url`` itself if it is https, or http on loopback."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise ValueError(f"not a URL: {error}") from None
+    if not host or not url.isascii() or not url.isprintable() or " " in url:
+        raise ValueError("not a URL: write it as https://HOST/PATH")
+    if parts.username is not None or parts.fragment:
+        raise ValueError("an endpoint has no user name and no fragment")
+    if parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host)):
+        return url
+    raise ValueError("must be https, or http on loopback: the token would travel readable")
+
+
+def parse_address(text: str) -> str:
+    """``"127.0.0.1:9464"``: a host and a port."""
+    host, _, port = text.rpartition(":")
+    if not host or not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        raise ValueError('write an address and a port, as "127.0.0.1:9464"')
+    return text
+
+
+def absolute_path(text: str, env: Environment) -> Path:
+    """An absolute path; ``~/`` is the home. Relative ones depend on who starts us: refused."""
+    if text.startswith("~/"):
+        return env.home / text[2:]
+    if not text.startswith("/") or "\0" in text:
+        raise ValueError(f"{text!r}: write an absolute path, or one that begins with ~/")
+    return Path(text)
+
+
+def socket_path(text: str, env: Environment) -> Path:
+    """As `absolute_path`, and short enough for a Unix socket."""
+    path = absolute_path(text, env)
+    length = len(os.fsencode(path))
+    if length > MAXIMUM_SOCKET_PATH_BYTES:
+        raise ValueError(
+            f"{length} bytes: a socket's path has at most {MAXIMUM_SOCKET_PATH_BYTES}; shorten it"
+        )
+    return path
+
+
+def read_secret(path: Path) -> str:
+    """The text of a file that nobody else may write, without its last newline."""
+    try:
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            if status.st_mode & 0o022 or status.st_uid not in (0, os.geteuid()):
+                raise ValueError(
+                    f"{path} can be written by others: chown {os.geteuid()} {path}; "
+                    f"chmod 600 {path}"
+                )
+            text = file.read(MAXIMUM_SECRET_BYTES).decode("utf-8")
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is not UTF-8") from None
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from None
+    return text.removesuffix("\n").removesuffix("\r")
+
+
+def describe_mode(status: os.stat_result) -> str:
+    """The permission bits as chmod(1) takes them."""
+    return f"{stat.S_IMODE(status.st_mode):04o}"
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

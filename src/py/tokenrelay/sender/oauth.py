@@ -1,0 +1,101 @@
+"""The provider's token endpoint: a refresh is one POST, its outcome told apart (RFC 6749 §6)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote_plus, urlencode
+
+from authlib.oauth2.auth import ClientAuth
+
+from tokenrelay.sender.clock import Clock, SystemClock
+from tokenrelay.sender.discovery import Endpoints, configured_endpoints, discover
+from tokenrelay.sender.http_client import ClientFactory, NoAnswerError, default_client, exchange
+from tokenrelay.sender.logs import redactor
+from tokenrelay.sender.oauth_response import Kind, Outcome, classify, lost_answer, presentable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tokenrelay.sender.config import Account
+
+AUTHLIB_METHODS = {"basic": "client_secret_basic", "post": "client_secret_post", "none": "none"}
+SECRET_FIELDS = ("refresh_token", "code", "code_verifier", "device_code", "token")
+
+
+class TokenEndpoint:
+    """One account's token endpoint. Never retries by itself; raises nothing but cancellation."""
+
+    def __init__(
+        self,
+        account: Account,
+        *,
+        client_factory: ClientFactory | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._account = account
+        self._client_factory = client_factory or default_client
+        self._clock = clock or SystemClock()
+        self._endpoints = configured_endpoints(account)
+        redactor.register(self._secret)
+
+    @property
+    def endpoints(self) -> Endpoints:
+        """What is known by now; `locate` completes it."""
+        return self._endpoints
+
+    async def locate(self) -> Outcome | None:
+        """Finds the endpoints through the issuer, once, if need be; an outcome if that failed."""
+        if self._endpoints.token_url is not None:
+            return None
+        try:
+            self._endpoints = await discover(self._account, self._client_factory)
+        except NoAnswerError as error:
+            return lost_answer(str(error), sent=False)
+        except ValueError as error:
+            return Outcome(Kind.MISCONFIGURED, str(error), unsent=True)
+        return None
+
+    async def refresh(self, refresh_token: str) -> Outcome:
+        """Spends ``refresh_token`` in one request."""
+        form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
+        return await self.request(form)
+
+    async def request(self, form: Mapping[str, str]) -> Outcome:
+        """One POST of ``form`` with the client's authentication."""
+        if failure := await self.locate():
+            return failure
+        url = str(self._endpoints.token_url)
+        headers, body = self._authenticated(url, urlencode(form))
+        secrets = [form[key] for key in SECRET_FIELDS if key in form] + [self._secret]
+        try:
+            answer = await exchange(
+                "POST",
+                url,
+                headers=headers,
+                content=body.encode("ascii"),
+                deadline=self._account.timeout,
+                client_factory=self._client_factory,
+            )
+        except NoAnswerError as error:
+            outcome = lost_answer(
+                str(error), sent=error.sent, status=error.status, partial=error.partial
+            )
+        else:
+            now = self._clock.wall()
+            outcome = classify(answer.status, answer.headers, answer.body, now)
+        return presentable(outcome, secrets)
+
+    @property
+    def _secret(self) -> str:
+        secret = self._account.client_secret
+        return secret.reveal() if secret else ""
+
+    def _authenticated(self, url: str, body: str) -> tuple[dict[str, str], str]:
+        client_id, secret, method = self._account.client_id, self._secret, self._account.client_auth
+        if method == "basic":
+            # RFC 6749 §2.3.1: form-encoded before Basic joins them; Authlib only joins.
+            client_id, secret = quote_plus(client_id), quote_plus(secret)
+        prepare: Any = ClientAuth(client_id, secret, AUTHLIB_METHODS[method]).prepare
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        _, headers, body = prepare("POST", url, headers, body)
+        return headers, body

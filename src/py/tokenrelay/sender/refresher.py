@@ -1,0 +1,353 @@
+"""One account's loop: keeps a valid token in service and replaces it before it ends."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import anyio
+from anyio.to_thread import run_sync
+
+from tokenrelay.sender import schedule, verdict
+from tokenrelay.sender.attempt import Sleep, Spender, Spent, login_end
+from tokenrelay.sender.errors import (
+    ConfigurationError,
+    LoginNeeded,
+    RefreshFailed,
+    SenderError,
+    VaultBusy,
+    VaultError,
+)
+from tokenrelay.sender.journal import pending_intent
+from tokenrelay.sender.logs import redactor
+from tokenrelay.sender.schedule import Instant, Lease, RequestPace
+from tokenrelay.sender.tokens import TokenSet, next_serial
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from random import Random
+
+    from structlog.typing import FilteringBoundLogger
+
+    from tokenrelay.sender.clock import Clock
+    from tokenrelay.sender.config import Account
+    from tokenrelay.sender.oauth import TokenEndpoint
+    from tokenrelay.sender.vault import Transaction, Vault
+
+Phase = Literal["ok", "retrying", "login_needed", "lost_rotation", "stopped"]
+LOOK_SECONDS = 1.0  # how soon a new login is noticed where one is needed
+MISCONFIGURED_WAIT = 900.0
+LOCK_POLL, LOCK_PATIENCE = 0.05, 30.0
+SAVE_AGAIN, SAVE_PATIENCE = 1.0, 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class RefresherState:
+    """A snapshot; times are Unix seconds."""
+
+    token: TokenSet | None
+    phase: Phase
+    last_error: str | None
+    last_refresh_at: float | None
+    next_refresh_at: float | None
+    refreshes: int
+    failures: int
+
+
+class Refresher:
+    """Refreshes one account. All methods belong to the event loop's thread.
+
+    ``publish`` gets the stored token first, if it is still valid, then each new one once it is on
+    disk. It must not block.
+    """
+
+    def __init__(
+        self,
+        account: Account,
+        vault: Vault,
+        endpoint: TokenEndpoint,
+        *,
+        publish: Callable[[TokenSet], None],
+        clock: Clock,
+        random: Random,
+        log: FilteringBoundLogger,
+        sleep: Sleep = anyio.sleep,
+    ) -> None:
+        self._account, self._vault, self._publish = account, vault, publish
+        self._clock, self._random, self._sleep = clock, random, sleep
+        self._log = log.bind(account=account.name)
+        self._spender = Spender(account, endpoint, clock=clock, sleep=sleep, log=self._log)
+        self._token: TokenSet | None = None
+        self._lease: Lease | None = None
+        self._phase: Phase = "ok"
+        self._last_error: str | None = None
+        self._last_refresh_at: float | None = None
+        self._refreshes = self._failures = 0
+        self._retry_at: float | None = None  # boot seconds
+        self._seen: object = self  # the token file's version; nothing seen yet
+        self._wanted = self._unusable = False
+        self._pace = RequestPace()
+        self._wake = anyio.Event()
+        self._busy = anyio.Lock()
+
+    @property
+    def state(self) -> RefresherState:
+        """What `tokenrelay status` shows."""
+        wait = self._until_next() if self._lease and not self._needs_login else None
+        return RefresherState(
+            token=self._token,
+            phase=self._phase,
+            last_error=self._last_error,
+            last_refresh_at=self._last_refresh_at,
+            next_refresh_at=None if wait is None else self._clock.wall() + max(0.0, wait),
+            refreshes=self._refreshes,
+            failures=self._failures,
+        )
+
+    async def run(self) -> None:
+        """Until cancelled. Failures are in the log and in `state`, never raised."""
+        try:
+            self._look()
+            self._resume()
+            while True:
+                await self._pause(schedule.sleep_for(self._until_next()))
+                await self._tick()
+        finally:
+            self._phase = "stopped"
+
+    async def refresh_now(self, *, reason: str) -> TokenSet:
+        """Refreshes at once and returns the new token; joins a refresh already running.
+
+        SenderError says why not. Our own pace does not count, the provider's Retry-After does.
+        """
+        self._log.info("refresh asked", reason=reason)
+        if self._token is None:
+            self._look()
+        try:
+            return await self._refresh(forced=True)
+        finally:
+            self._wake.set()
+
+    def request(self, serial: int) -> str | None:
+        """A receiver says that the API refused the token of ``serial``.
+
+        None: a newer token is there or on its way; else the reason why not.
+        """
+        if self._token is None or self._needs_login:
+            return f"a login is needed: tokenrelay login {self._account.name}"
+        if self._token.serial > serial or self._wanted or self._busy.locked():
+            return None
+        now = self._clock.boot()
+        if wait := self._pace.wait(now):
+            return f"refreshed lately for such a request; the next one in {wait:.0f} s"
+        if self._retry_at is not None and self._retry_at > now:
+            return f"the provider fails; the next try in {self._retry_at - now:.0f} s"
+        self._pace = self._pace.followed(now)
+        self._wanted = True
+        self._wake.set()
+        return None
+
+    def raise_serial(self, floor: int) -> None:
+        """A receiver holds a token of serial ``floor``: ours is published again above it."""
+        if self._token is not None and self._token.serial <= floor < 2**62:
+            self._log.warning("serial raised: the token file was older than a receiver")
+            self._token = self._token.replace(serial=next_serial(floor, self._clock.wall()))
+            self._publish_valid()
+
+    @property
+    def _needs_login(self) -> bool:
+        return self._phase in ("login_needed", "lost_rotation")
+
+    def _until_next(self) -> float:
+        """Seconds until the loop has something to do."""
+        if self._lease is None or self._needs_login:
+            return LOOK_SECONDS
+        now = Instant.now(self._clock)
+        wait = 0.0 if self._wanted else self._lease.until_due(now)
+        return wait if self._retry_at is None else max(wait, self._retry_at - now.boot)
+
+    async def _pause(self, seconds: float) -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._nap, seconds, tasks.cancel_scope)
+            await self._wake.wait()
+            tasks.cancel_scope.cancel()
+        self._wake = anyio.Event()
+
+    async def _nap(self, seconds: float, scope: anyio.CancelScope) -> None:
+        await self._sleep(seconds)
+        scope.cancel()
+
+    async def _tick(self) -> None:
+        if self._vault.version() != self._seen and not self._busy.locked():
+            self._look()
+        if self._lease is None or self._needs_login or self._until_next() > 0:
+            return
+        try:
+            await self._refresh(forced=False)
+        except SenderError as error:
+            self._log.warning("refresh failed", error=str(error), failures=self._failures)
+
+    def _look(self) -> None:
+        """Takes over what is in the token file, if it is not what we have."""
+        self._seen = self._vault.version()
+        try:
+            stored = self._vault.load()
+        except VaultError as error:
+            self._log.error("token file unusable", error=str(error))
+            self._fail(str(error), "login_needed")
+            self._unusable = True
+            if self._token is None and (previous := self._vault.load_previous()):
+                self._hold(previous)
+            return
+        if stored is None:
+            cause = f"no token file {self._vault.path}"
+            self._fail(str(LoginNeeded(self._account.name, cause)), "login_needed")
+        elif self._differs(stored) or self._unusable:
+            self._adopt(stored)
+
+    def _resume(self) -> None:
+        """After a crash between request and answer the provider's grace may still run."""
+        if self._token is None:
+            return
+        journal = self._vault.load_journal()
+        intent = pending_intent(journal, self._token)
+        self._wanted = intent is not None and (
+            intent.age(self._clock) < self._account.rotation_grace
+        )
+
+    def _differs(self, stored: TokenSet) -> bool:
+        own = self._token
+        if own is None:
+            return True
+        return (stored.access_token, stored.refresh_token) != (own.access_token, own.refresh_token)
+
+    def _adopt(self, stored: TokenSet) -> Lease:
+        self._phase, self._last_error = "ok", None
+        self._failures, self._retry_at = 0, None
+        self._wanted = self._unusable = False
+        return self._hold(stored)
+
+    def _hold(self, stored: TokenSet) -> Lease:
+        """Makes ``stored`` the token in service."""
+        token = self._completed(stored)
+        for secret in (token.access_token, token.refresh_token):
+            redactor.register(secret)
+        lease = schedule.lease(
+            Instant.now(self._clock),
+            expires_at=token.expires_at,
+            issued_at=token.issued_at,
+            default_lifetime=self._account.token_lifetime,
+            refresh_every=self._account.refresh_every,
+            chance=self._random.random(),
+        )
+        self._token, self._lease = token, lease
+        self._log.info("token in service", serial=token.serial, expires_at=token.expires_at)
+        self._publish_valid()
+        return lease
+
+    def _completed(self, token: TokenSet) -> TokenSet:
+        """With what an imported file lacks: a serial, the end of the login."""
+        serial = token.serial or next_serial(
+            self._token.serial if self._token else 0, self._clock.wall()
+        )
+        return token.replace(serial=serial, grant_expires_at=login_end(token, self._account))
+
+    def _publish_valid(self) -> None:
+        if self._token and self._lease and self._lease.left(Instant.now(self._clock)) > 0:
+            self._publish(self._token)
+
+    async def _refresh(self, *, forced: bool) -> TokenSet:
+        known = self._token
+        async with self._busy:
+            if self._token and known and self._token.access_token != known.access_token:
+                return self._token
+            try:
+                return await self._transact(forced)
+            except LoginNeeded as error:
+                self._fail(str(error), "lost_rotation" if error.lost_rotation else "login_needed")
+                raise
+            except ConfigurationError as error:
+                self._fail(str(error), "retrying", MISCONFIGURED_WAIT)
+                raise
+            except RefreshFailed as error:
+                self._fail(str(error), "retrying", error.retry_after or 0.0)
+                raise
+            except VaultError as error:
+                self._fail(str(error), "retrying")
+                raise
+
+    def _fail(self, cause: str, phase: Phase, wait: float = 0.0) -> None:
+        self._failures += 1
+        self._phase, self._last_error = phase, cause
+        pause = max(wait, schedule.backoff(self._failures, self._random.random()))
+        self._retry_at = self._clock.boot() + pause
+
+    async def _transact(self, forced: bool) -> TokenSet:
+        with ExitStack() as stack:
+            transaction = await self._lock(stack)
+            current = transaction.current
+            if current is None:
+                raise LoginNeeded(self._account.name, f"no token file {self._vault.path}")
+            if self._differs(current) and self._adopt_fresh(current):
+                return self._token or current
+            self._check_allowed(transaction, current, forced)
+            while True:
+                spent = await self._spender.spend(transaction, serial_above=self._serial())
+                lease = self._apply(spent)
+                if not transaction.unsaved or await self._save(transaction, lease, forced):
+                    self._phase, self._last_error = "ok", None
+                    self._seen = self._vault.version()
+                    return self._token or transaction.token
+
+    async def _lock(self, stack: ExitStack) -> Transaction:
+        for _ in range(int(LOCK_PATIENCE / LOCK_POLL)):
+            try:
+                return stack.enter_context(self._vault.transaction(timeout=0))
+            except VaultBusy:
+                await self._sleep(LOCK_POLL)
+        return stack.enter_context(self._vault.transaction(timeout=0))
+
+    def _adopt_fresh(self, current: TokenSet) -> bool:
+        """Another process refreshed, or somebody logged in: that token will do if it is not due."""
+        lease = self._adopt(current)
+        self._seen = self._vault.version()
+        return lease.until_due(Instant.now(self._clock)) > 0
+
+    def _check_allowed(self, transaction: Transaction, current: TokenSet, forced: bool) -> None:
+        """Raises where a request would be pointless, or too much."""
+        now, journal = Instant.now(self._clock), transaction.journal
+        error = verdict.never_allowed(self._account, journal, current, now)
+        if error is None and self._lease is not None and not forced:
+            error = verdict.not_by_itself(self._account, journal, current, self._lease, now)
+        if error is not None:
+            raise error
+
+    def _apply(self, spent: Spent) -> Lease:
+        """Puts the new token in service, or raises what the outcome means."""
+        if spent.token is None:
+            raise verdict.failure(self._account, spent)
+        self._refreshes += 1
+        self._last_refresh_at = self._clock.wall()
+        return self._adopt(spent.token)
+
+    async def _save(self, transaction: Transaction, lease: Lease, forced: bool) -> bool:
+        """Tries to save a token that the disk refused, keeping the lock, since the file's refresh
+        token is spent. False once the next refresh is due."""
+        patience = self._clock.boot() + SAVE_PATIENCE
+        self._phase, self._last_error = "retrying", f"token not saved in {self._vault.path}"
+        while lease.until_due(Instant.now(self._clock)) > 0:
+            await self._sleep(SAVE_AGAIN)
+            try:
+                await run_sync(transaction.commit, transaction.token)
+            except VaultError as error:
+                self._last_error = f"token not saved: {error}"
+                if forced and self._clock.boot() >= patience:
+                    raise
+            else:
+                self._log.info("token saved after all")
+                return True
+        return False
+
+    def _serial(self) -> int:
+        return self._token.serial if self._token else 0

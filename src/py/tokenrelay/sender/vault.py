@@ -1,0 +1,246 @@
+"""The token file: one login, replaced atomically and durably, changed only under its lock.
+
+Beside ``NAME`` are ``NAME.lock``, ``NAME.journal`` (see `journal`) and ``NAME.prev``, the last
+good content without the refresh token, so that a damaged file does not look like a logout.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from tokenrelay.sender import vault_files as files
+from tokenrelay.sender.errors import VaultError
+from tokenrelay.sender.journal import Journal, decode_journal, encode_journal
+from tokenrelay.sender.tokens import FIRST_IMPOSSIBLE_SECOND, TokenSet, is_token, next_serial
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+DEFAULT_LOCK_TIMEOUT = 30.0
+
+
+class _Schema(msgspec.Struct, forbid_unknown_fields=True):
+    """The file's keys, in the order they are written."""
+
+    access_token: str
+    expires_at: int
+    refresh_token: str | None = None
+    serial: int = 0
+    issued_at: int | None = None
+    granted_at: int | None = None
+    grant_expires_at: int | None = None
+    token_type: str = "Bearer"  # noqa: S105
+    scope: str | None = None
+    token_url: str | None = None
+    client_id: str | None = None
+
+
+class Vault:
+    """The token file of one account. ``token_url`` and ``client_id`` bind it to its provider:
+    a file of another is refused; None is not checked. Safe between processes, not threads."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        token_url: str | None = None,
+        client_id: str | None = None,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self.path = path
+        self._token_url, self._client_id, self._wall = token_url, client_id, wall
+        self._lock, self._journal, self._previous = (
+            path.with_name(path.name + suffix) for suffix in (".lock", ".journal", ".prev")
+        )
+
+    def load(self) -> TokenSet | None:
+        """What is stored; None where there is no file. VaultError: unusable, and left alone."""
+        content = files.read_private(self.path)
+        return None if content is None else self._decode(self.path, content)
+
+    def load_previous(self) -> TokenSet | None:
+        """The last good content without its refresh token, or None."""
+        try:
+            content = files.read_private(self._previous)
+            return None if content is None else self._decode(self._previous, content)
+        except VaultError:
+            return None
+
+    def load_journal(self) -> Journal:
+        """What is known of attempts; empty where nothing, or nothing legible, is stored."""
+        try:
+            content = files.read_private(self._journal)
+            return Journal() if content is None else decode_journal(content)
+        except (VaultError, ValueError):
+            return Journal()
+
+    def version(self) -> tuple[int, int, int] | None:
+        """Changes whenever the file is replaced; cheap."""
+        try:
+            status = self.path.lstat()
+        except OSError:
+            return None
+        return status.st_ino, status.st_mtime_ns, status.st_ctime_ns
+
+    def store(self, token: TokenSet, *, timeout: float = DEFAULT_LOCK_TIMEOUT) -> TokenSet:
+        """Saves a new login or import and returns it as saved, its serial above the old one.
+
+        A file that cannot be read is set aside first, as ``NAME.bad``.
+        """
+        with self._locked(timeout):
+            try:
+                old = self.load()
+            except VaultError:
+                files.set_aside(self.path)
+                old = None
+            serial = max(next_serial(old.serial if old else 0, self._wall()), token.serial)
+            saved = self._bound(token.replace(serial=serial))
+            transaction = Transaction(self, old, self.load_journal())
+            transaction.prepare()
+            transaction.commit(saved)
+        return saved
+
+    @contextmanager
+    def transaction(self, *, timeout: float = DEFAULT_LOCK_TIMEOUT) -> Iterator[Transaction]:
+        """The only way to spend a refresh token: alone on this machine, on what is stored now.
+
+        VaultBusy if another process has not finished within ``timeout`` seconds.
+        """
+        with self._locked(timeout):
+            transaction = Transaction(self, self.load(), self.load_journal())
+            try:
+                yield transaction
+            finally:
+                transaction.discard()
+
+    @contextmanager
+    def _locked(self, timeout: float) -> Iterator[None]:
+        files.prepare_directory(self.path)
+        with files.locked(self._lock, timeout=timeout):
+            yield
+
+    def _bound(self, token: TokenSet) -> TokenSet:
+        return token.replace(
+            token_url=token.token_url or self._token_url,
+            client_id=token.client_id or self._client_id,
+        )
+
+    def _decode(self, path: Path, content: bytes) -> TokenSet:
+        try:
+            stored = msgspec.json.decode(content, type=_Schema)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise VaultError(path, _schema_cause(path, content, error)) from None
+        token = TokenSet(**msgspec.structs.asdict(stored))
+        if cause := _content_cause(token):
+            raise VaultError(path, f"{cause}. It was left as it is; log in again to replace it")
+        for key, own in (("token_url", self._token_url), ("client_id", self._client_id)):
+            if own is not None and getattr(token, key) not in (None, own):
+                raise VaultError(
+                    path, f"was granted for another {key}: {getattr(token, key)}. Give this "
+                    "account another token_file, or log in again")  # fmt: skip
+        return self._bound(token)
+
+    def _write_journal(self, journal: Journal) -> None:
+        files.write_private(self._journal, encode_journal(journal))
+
+    def _write_previous(self, token: TokenSet) -> None:
+        files.write_private(self._previous, encode_token(token.replace(refresh_token=None)))
+
+
+class Transaction:
+    """What one process may do while it holds the lock. `prepare`, `write_journal`, then spend,
+    then `commit`: in this order a crash at any point loses nothing that a retry cannot repair."""
+
+    def __init__(self, vault: Vault, current: TokenSet | None, journal: Journal) -> None:
+        self.current = current
+        self.journal = journal
+        self.unsaved = False
+        self._vault = vault
+        self._prepared: files.PreparedFile | None = None
+
+    @property
+    def token(self) -> TokenSet:
+        """``current``, or VaultError where there is none."""
+        if self.current is None:
+            raise VaultError(self._vault.path, "no such file: tokenrelay login, or import")
+        return self.current
+
+    def prepare(self) -> None:
+        """Reserves name and space of the next token file; VaultError before anything is spent."""
+        self.discard()
+        self._prepared = files.PreparedFile(self._vault.path)
+
+    def write_journal(self, journal: Journal) -> None:
+        """Makes the journal durable; it is the transaction's from then on."""
+        self._vault._write_journal(journal)
+        self.journal = journal
+
+    def commit(self, token: TokenSet) -> None:
+        """Replaces the token file durably; then the intent and refusals are history.
+
+        VaultError: the old file is still there, ``current`` is already the new token and
+        ``unsaved`` is true: keep the lock and commit again.
+        """
+        self.current, self.unsaved = token, True
+        prepared, self._prepared = self._prepared, None
+        if prepared is None:
+            prepared = files.PreparedFile(self._vault.path)
+        prepared.commit(encode_token(token))
+        self.unsaved = False
+        self._settle(token)
+
+    def discard(self) -> None:
+        """Gives back what `prepare` reserved."""
+        if self._prepared is not None:
+            self._prepared.discard()
+            self._prepared = None
+
+    def _settle(self, token: TokenSet) -> None:
+        # The login is safe by now; what these files lose costs nothing but comfort.
+        try:
+            self.write_journal(self.journal.replace(intent=None, refusal=None, not_before=None))
+            self._vault._write_previous(token)
+        except VaultError:
+            pass
+
+
+def encode_token(token: TokenSet) -> bytes:
+    """The token file's content: JSON, one key a line, absent values left out."""
+    stored: dict[str, Any] = {
+        key: value
+        for key in _Schema.__struct_fields__
+        if (value := getattr(token, key)) is not None
+    }
+    return msgspec.json.format(msgspec.json.encode(stored), indent=2) + b"\n"
+
+
+def _schema_cause(path: Path, content: bytes, error: Exception) -> str:
+    if not content.strip(b" \t\r\n\0"):
+        found = "the file is empty"
+    elif not content.rstrip().endswith(b"}"):
+        found = "the file is truncated, or not JSON"
+    else:
+        found = f"not a tokenrelay token file ({str(error)[:120]})"
+    return (
+        f"{found}. It was left as it is. Put a copy back, or log in again (tokenrelay login); "
+        f"a file of another program: tokenrelay import {path}"
+    )
+
+
+def _content_cause(token: TokenSet) -> str | None:
+    if not is_token(token.access_token):
+        return "access_token holds bytes that no token may have"
+    if token.refresh_token is not None and not is_token(token.refresh_token):
+        return "refresh_token holds bytes that no token may have"
+    if not 0 < token.expires_at < FIRST_IMPOSSIBLE_SECOND:
+        return "expires_at is not in Unix seconds"
+    if not 0 <= token.serial < 2**62:
+        return "serial is out of range"
+    if token.token_type.lower() != "bearer":
+        return "token_type is not Bearer"
+    return None

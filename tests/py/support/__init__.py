@@ -1,0 +1,1 @@
+"""What the tests share: started programs, one user's directories, live providers."""
