@@ -1,0 +1,32 @@
+"""``tokenrelay demo``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tokenrelay.cli.options import JsonOption
+
+
+def demo(
+    *,
+    seconds: Annotated[
+        int, typer.Option("--seconds", min=12, max=3600, help="How long it runs.")
+    ] = 30,
+    as_json: JsonOption = False,
+) -> None:
+    """See the whole system work, with no account.
+
+    A provider on loopback whose tokens live 10 seconds, one sender, three programs that
+    receive (one is killed and restarted) and an API that refuses any token unknown, expired or
+    revoked. Ends by itself, with exit code 0 only if no call was refused.
+
+    \b
+    Example:
+      tokenrelay demo
+      tokenrelay demo --seconds 60 --json
+    """
+    from tokenrelay.demo.run import run_demo
+
+    raise typer.Exit(run_demo(seconds, as_json=as_json))

@@ -1,0 +1,104 @@
+"""How `tokenrelay status` looks in a terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from tokenrelay.cli.output import duration, short_time
+
+# The bar's full length where a token does not tell when it was issued.
+USUAL_TOKEN_SECONDS = 1800
+LITTLE_LEFT = 0.1
+STYLES = {"ok": "green", "retrying": "yellow", "no sender": "yellow"}
+
+
+def render(status: dict[str, Any], now: float) -> RenderableType:
+    """The status as `status --json` prints it, at Unix time ``now``."""
+    accounts = status["accounts"]
+    parts: list[RenderableType] = [_headline(status["sender"], now), Text()]
+    parts.append(_accounts_table(accounts, now))
+    if any(account["receivers"] for account in accounts):
+        parts += [Text(), _receivers_table(accounts, now)]
+    for account in accounts:
+        if account["last_error"]:
+            parts.append(Text(f"\n{_with_name(account)}", style="red"))
+    return Group(*parts)
+
+
+def _with_name(account: dict[str, Any]) -> str:
+    name, error = account["name"], str(account["last_error"])
+    return error if error.startswith(f"{name}: ") else f"{name}: {error}"
+
+
+def _headline(sender: dict[str, Any] | None, now: float) -> Text:
+    if sender is None:
+        return Text("No sender runs. Start it: tokenrelay run", style="yellow")
+    running = duration(now - sender["started_at"])
+    return Text(f"The sender runs: process {sender['pid']}, for {running}", style="green")
+
+
+def _accounts_table(accounts: list[dict[str, Any]], now: float) -> Table:
+    table = _table("account", "state", "token", "", "login", "next refresh", "refreshes")
+    for account in accounts:
+        phase = account["phase"]
+        table.add_row(
+            account["name"],
+            Text(phase.replace("_", " "), style=STYLES.get(phase, "red")),
+            *_token_left(account["token"], now),
+            _left(account["grant_expires_at"], now),
+            _left(account["next_refresh_at"], now),
+            str(account["refreshes"]),
+        )
+    return table
+
+
+def _token_left(token: dict[str, Any] | None, now: float) -> tuple[RenderableType, RenderableType]:
+    if token is None:
+        return Text("none", style="red"), ""
+    expires_at, issued_at = token["expires_at"], token["issued_at"]
+    life = max(1, expires_at - issued_at if issued_at else USUAL_TOKEN_SECONDS)
+    left = expires_at - now
+    if left <= 0:
+        return Text(f"expired {duration(-left)} ago", style="red"), ""
+    style = "red" if left < LITTLE_LEFT * life else "green"
+    bar = ProgressBar(total=life, completed=left, width=20, complete_style=style)
+    return bar, duration(left)
+
+
+def _left(moment: float | None, now: float) -> str:
+    if moment is None:
+        return ""
+    return duration(moment - now) if moment > now else "now"
+
+
+def _receivers_table(accounts: list[dict[str, Any]], now: float) -> Table:
+    table = _table("account", "program", "process", "generation", "fed", "latency", "")
+    for account in accounts:
+        for receiver in account["receivers"]:
+            table.add_row(account["name"], *_receiver_row(receiver, now))
+    return table
+
+
+def _receiver_row(receiver: dict[str, Any], now: float) -> tuple[RenderableType, ...]:
+    fed, latency = receiver["delivered_at"], receiver["latency"]
+    trouble = receiver["error"] or ("" if receiver["connected"] else "not connected")
+    return (
+        receiver["program"] or receiver["path"],
+        str(receiver["pid"] or ""),
+        str(receiver["generation"] or ""),
+        f"{duration(now - fed)} ago" if fed else "never",
+        short_time(latency) if latency is not None else "",
+        Text(trouble, style="red"),
+    )
+
+
+def _table(*headings: str) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for heading in headings:
+        table.add_column(heading)
+    return table

@@ -1,0 +1,154 @@
+"""`run`, `refresh`, `show`, `status` and `send` where a sender runs, and where none does."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.programs import RECEIVE, TOKENRELAY, Program, Start, wait_for_tokens
+
+if TYPE_CHECKING:
+    from support.command import Run
+    from support.host import Host
+    from support.provider import Provider, StartProvider
+
+
+@pytest.fixture
+def provider(host: Host, oauth_toolkit: StartProvider) -> Provider:
+    """A provider whose login the host has; nothing is refreshed until a test asks for it."""
+    provider = oauth_toolkit(access_token_seconds=600)
+    host.configure(provider)
+    host.import_login(provider)
+    return provider
+
+
+@pytest.fixture
+def receiver(start: Start) -> Program:
+    receiver = start(*RECEIVE)
+    receiver.wait_for_event("ready")
+    return receiver
+
+
+@pytest.fixture
+def sender(provider: Provider, start: Start, receiver: Program) -> Program:
+    """A running sender that has fed the one receiver."""
+    sender = start(*TOKENRELAY, "run")
+    sender.wait_for_event("ready")
+    wait_for_tokens(receiver, 1)
+    return sender
+
+
+def test_show_prints_the_senders_token(sender: Program, provider: Provider, run: Run) -> None:
+    assert run("show").stdout == f"{provider.access_token}\n"
+    shown = json.loads(run("show", "main", "--json").stdout)
+    assert shown["source"] == "sender"
+    assert shown["access_token"] == provider.access_token
+    assert 0 < shown["expires_in"] <= 600
+
+
+def test_the_sender_refreshes_when_asked_and_feeds_the_receiver(
+    sender: Program, provider: Provider, receiver: Program, run: Run
+) -> None:
+    assert "main: refreshed" in run("refresh").stdout
+    refreshed = json.loads(run("refresh", "main", "--json").stdout)
+    receiver.wait_for_event("token", serial=refreshed["serial"])
+    assert refreshed["account"] == "main"
+    assert provider.report()["refreshes"] == 2
+
+
+def test_status_tells_of_account_and_receiver(sender: Program, receiver: Program, run: Run) -> None:
+    status = json.loads(run("status", "--json").stdout)
+    assert status["sender"]["pid"] == sender.pid
+    (account,) = status["accounts"]
+    assert (account["name"], account["phase"]) == ("main", "ok")
+    (fed,) = account["receivers"]
+    assert (fed["pid"], fed["generation"], fed["connected"]) == (receiver.pid, 1, True)
+    text = run("status").stdout
+    assert str(receiver.pid) in text
+    assert "The sender runs" in text
+
+
+def test_status_goes_on_until_it_is_interrupted(sender: Program, start: Start) -> None:
+    watching = start(*TOKENRELAY, "status", "--watch", "--json")
+    first = watching.wait_for(lambda line: "accounts" in line.fields)
+    watching.wait_for(lambda line: "accounts" in line.fields, after=first)
+    os.kill(watching.pid, signal.SIGINT)
+    assert watching.wait() == 130
+    assert [line.text for line in watching.lines if line.stream == "err"] == []
+
+
+def test_a_test_token_does_not_replace_the_senders(
+    sender: Program, receiver: Program, run: Run
+) -> None:
+    refused = run("send", "test_token", "--account", "main", succeed=False)
+    assert refused.returncode == 5
+    assert "--force" in refused.stderr
+    run("send", "test_token", "--account", "main", "--force")
+    receiver.wait_for_event("token", generation=2)
+
+
+def test_a_second_sender_is_refused_and_names_the_first(sender: Program, run: Run) -> None:
+    second = run("run", succeed=False)
+    assert second.returncode == 1
+    assert str(sender.pid) in second.stderr
+
+
+def test_a_running_sender_ends_quietly_when_interrupted(sender: Program) -> None:
+    os.kill(sender.pid, signal.SIGINT)
+    assert sender.wait() == 0
+    assert "Traceback" not in sender.output
+
+
+def test_an_account_the_sender_does_not_know_ends_with_three(sender: Program, run: Run) -> None:
+    assert run("show", "other", succeed=False).returncode == 3
+    assert run("refresh", "other", succeed=False).returncode == 3
+
+
+def test_refresh_does_it_where_no_sender_runs(provider: Provider, host: Host, run: Run) -> None:
+    before = host.stored_token()
+    done = run("refresh", "--json")
+    assert "tokenrelay run" in done.stderr
+    stored = host.stored_token()
+    assert json.loads(done.stdout)["serial"] == stored["serial"] > before["serial"]
+    assert json.loads(run("show", "--json").stdout)["source"] == "file"
+    assert provider.report()["refreshes"] == 1
+    assert stored["access_token"] not in done.stdout + done.stderr
+
+
+def test_status_without_a_sender_reads_the_token_file(provider: Provider, run: Run) -> None:
+    status = json.loads(run("status", "--json").stdout)
+    assert status["sender"] is None
+    assert status["accounts"][0]["token"]["expires_at"] == provider.expires_at
+    text = run("status").stdout
+    assert "tokenrelay run" in text
+    assert provider.access_token not in text
+
+
+def test_run_once_refreshes_delivers_and_ends(
+    provider: Provider, receiver: Program, host: Host, run: Run
+) -> None:
+    run("run", "--once")
+    receiver.wait_for_event("token", serial=host.stored_token()["serial"])
+    assert provider.report()["refreshes"] == 1
+
+
+def test_run_once_ends_with_five_where_nobody_listens(provider: Provider, run: Run) -> None:
+    assert run("run", "--once", succeed=False).returncode == 5
+    assert provider.report()["refreshes"] == 1
+
+
+def test_a_refresh_token_that_is_over_ends_with_four(
+    provider: Provider, host: Host, run: Run
+) -> None:
+    run("refresh")
+    # The first one is spent by now, and the provider has no grace.
+    run("import", str(host.root / "login.json"), "--force")
+    for command in (["refresh"], ["run", "--once"]):
+        over = run(*command, succeed=False)
+        assert over.returncode == 4, over.stderr
+        assert "tokenrelay login main" in over.stderr
+        assert provider.refresh_token not in over.stderr
