@@ -1,0 +1,18 @@
+// The C sender of every row that speaks over a Unix stream socket.
+//   send_socket --ledger FILE --socket PATH [--ack FD] [--cpu N]
+#include "pacing.hpp"
+#include "unix_socket.hpp"
+
+int main(int count, char** values) {
+    const bench::Arguments arguments(count, values);
+    bench::pin_to(arguments.number("--cpu", -1));
+    bench::Ledger& ledger = bench::map_ledger(arguments.text("--ledger"));
+    const int connection = bench::connect_to(arguments.text("--socket"));
+    const int acknowledgements = arguments.number("--ack", -1);
+    bench::serve_blocks(
+        ledger, [&](const bench::Frame& frame) { bench::send_all(connection, frame.line()); },
+        [&] {
+            bench::expect_accepted(connection);
+            if (acknowledgements >= 0) bench::await_acknowledgement(acknowledgements);
+        });
+}

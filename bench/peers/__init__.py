@@ -1,0 +1,1 @@
+"""Receivers and senders written in Python, one module each, run as `python -m peers.NAME`."""
