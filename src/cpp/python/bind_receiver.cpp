@@ -1,62 +1,29 @@
 #include <nanobind/nanobind.h>
-#include <nanobind/stl/map.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
-#include <unistd.h>
-
 #include <chrono>
 #include <climits>
-#include <map>
-#include <memory>
+#include <new>
 #include <string>
 #include <vector>
 
-#include "dispatcher.hpp"
+#include "bindings.hpp"
+#include "interpreter.hpp"
+#include "py_receiver.hpp"
 #include "py_token.hpp"
-#include "tokenrelay/receiver.hpp"
 
 namespace tokenrelay::python {
 namespace {
 
-// A native callback: entered on the receiver's thread, without the interpreter. `authorization` is
-// "Bearer …", valid during the call.
-using NativeFunction = void (*)(const char* authorization, std::size_t size,
-                                std::int64_t expires_at, std::uint64_t generation, void* context);
-constexpr const char* kCapsuleName = "tokenrelay.native_callback";
+constexpr double kNanoseconds = 1e9;
+constexpr double kForEver = 1e9;  // s, and all above: 64 bits of nanoseconds end at 9.2e9
 
-struct PyReceiver {
-    TokenReceiver receiver;
-    std::shared_ptr<Dispatcher> dispatcher;
-    nb::object cached;  // the newest Token object
-    std::uint64_t cached_generation = 0;
-
-    explicit PyReceiver(Options options)
-        : receiver(std::move(options)),
-          dispatcher(std::make_shared<Dispatcher>([this] { return token(); })) {}
-
-    ~PyReceiver() {
-        bool ended = false;
-        {
-            // A callback may need the GIL to end.
-            nb::gil_scoped_release release;
-            ended = receiver.stop_within(std::chrono::nanoseconds(-1));
-        }
-        if (!ended) new std::shared_ptr<Dispatcher>(dispatcher);
-    }
-
-    // The newest token or None: a compare and an incref until the next publication.
-    nb::object token() {
-        if (receiver.generation() != cached_generation) refresh();
-        return cached.is_valid() ? cached : nb::none();
-    }
-
-    void refresh() {
-        const auto guard = receiver.current();
-        cached_generation = guard ? guard->generation() : 0;
-        cached = guard ? make_py_token(*guard) : nb::object();
-    }
-};
+// Negative: for ever, as are NaN and what the clock can't hold.
+std::chrono::nanoseconds to_timeout(double seconds) noexcept {
+    if (!(seconds >= 0 && seconds < kForEver)) return std::chrono::nanoseconds(-1);
+    return std::chrono::nanoseconds(static_cast<std::int64_t>(seconds * kNanoseconds));
+}
 
 [[noreturn]] void raise_forked() {
     PyErr_SetString(nb::module_::import_("tokenrelay.errors").attr("ForkedReceiver").ptr(),
@@ -65,41 +32,55 @@ struct PyReceiver {
     throw nb::python_error();
 }
 
+nb::object checked_token(nb::handle self) {
+    if (!nb::inst_ready(self)) throw nb::type_error("the receiver's __init__ was not called");
+    const auto& receiver = *nb::inst_ptr<PyReceiver>(self);
+    if (receiver.receiver().forked()) raise_forked();
+    return receiver.token();
+}
+
 PyObject* get_token(PyObject* self, void*) noexcept {
-    auto& receiver = *nb::inst_ptr<PyReceiver>(nb::handle(self));
-    if (receiver.receiver.generation() == receiver.cached_generation && receiver.cached.is_valid())
-        [[likely]] {
-        return receiver.cached.inc_ref().ptr();
+    if (PyObject* token = nb::inst_ptr<PyReceiver>(nb::handle(self))->cached_token()) [[likely]] {
+        return token;
     }
     try {
-        if (receiver.receiver.forked()) raise_forked();
-        return receiver.token().release().ptr();
+        return checked_token(self).release().ptr();
     } catch (nb::python_error& error) {
         error.restore();
-    } catch (const std::exception& error) {
-        PyErr_SetString(PyExc_RuntimeError, error.what());
+    } catch (const nb::builtin_exception& error) {
+        PyErr_SetString(PyExc_TypeError, error.what());
+    } catch (const std::bad_alloc&) {
+        PyErr_NoMemory();
     }
     return nullptr;
 }
 
 PyGetSetDef receiver_getset[] = {
-    {"token", get_token, nullptr, "The newest Token, or None before the first. Never blocks.", nullptr},
+    {"token", get_token, nullptr, "The newest Token, or None before the first. Never blocks.",
+     nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr}};
 
 int traverse(PyObject* self, visitproc visit, void* arg) {
     Py_VISIT(Py_TYPE(self));
     if (!nb::inst_ready(self)) return 0;
-    return nb::inst_ptr<PyReceiver>(nb::handle(self))->dispatcher->traverse(visit, arg);
+    return nb::inst_ptr<PyReceiver>(nb::handle(self))->dispatcher().traverse(visit, arg);
 }
 
 int clear(PyObject* self) {
-    nb::inst_ptr<PyReceiver>(nb::handle(self))->dispatcher->clear();
+    if (nb::inst_ready(self)) nb::inst_ptr<PyReceiver>(nb::handle(self))->dispatcher().clear();
     return 0;
+}
+
+// Runs before anything of the object, or of a garbage cycle it is part of, is taken apart.
+void finalize(PyObject* self) {
+    const nb::error_scope scope;
+    if (nb::inst_ready(self)) nb::inst_ptr<PyReceiver>(nb::handle(self))->close();
 }
 
 PyType_Slot receiver_slots[] = {{Py_tp_getset, receiver_getset},
                                 {Py_tp_traverse, reinterpret_cast<void*>(traverse)},
                                 {Py_tp_clear, reinterpret_cast<void*>(clear)},
+                                {Py_tp_finalize, reinterpret_cast<void*>(finalize)},
                                 {0, nullptr}};
 
 void raise_if(const Error& error) {
@@ -109,56 +90,67 @@ void raise_if(const Error& error) {
     throw nb::python_error();
 }
 
-Subscription subscribe_native(PyReceiver& self, NativeFunction function, void* context) {
-    return self.receiver.subscribe([function, context](const Token& token) noexcept {
-        const auto text = token.authorization();
-        function(text.data(), text.size(), token.expires_at(), token.generation(), context);
-    });
+void start(const PyReceiver& self) {
+    // Should a callback have stopped it and still run, this waits for its end, and for signals.
+    if (!self.receiver().running()) self.stop(std::chrono::nanoseconds(-1));
+    Error error;
+    {
+        const WithoutInterpreter without;
+        error = self.receiver().start();
+    }
+    raise_if(error);
 }
 
-Subscription subscribe_capsule(PyReceiver& self, nb::capsule capsule) {
-    auto* function = reinterpret_cast<NativeFunction>(PyCapsule_GetPointer(capsule.ptr(), kCapsuleName));
-    if (!function) throw nb::python_error();
-    return subscribe_native(self, function, PyCapsule_GetContext(capsule.ptr()));
-}
-
-Subscription subscribe_fd(PyReceiver& self, int fd) {
-    return self.receiver.subscribe([fd](const Token&) noexcept {
-        const std::uint64_t one = 1;
-        static_cast<void>(!write(fd, &one, sizeof one));
-    });
+std::uint64_t subscribe(const PyReceiver& self, nb::object callback) {
+    const std::uint64_t id = self.dispatcher().add(std::move(callback));
+    Error error;
+    {
+        const WithoutInterpreter without;
+        error = self.receiver().follow(self.dispatcher());
+    }
+    raise_if(error);
+    return id;
 }
 
 // "token", "timeout" or "stopped"; looks at Python's signals while it waits.
-const char* wait(PyReceiver& self, double timeout, std::uint64_t after) {
+const char* wait(const PyReceiver& self, double timeout, std::uint64_t after) {
+    const auto left = to_timeout(timeout);
     const std::int64_t deadline =
-        timeout < 0 ? LLONG_MAX
-                    : clock_ns(CLOCK_MONOTONIC) + static_cast<std::int64_t>(timeout * 1e9);
+        left.count() < 0 ? LLONG_MAX : clock_ns(CLOCK_MONOTONIC) + left.count();
     for (;;) {
-        if (self.receiver.forked()) raise_forked();
+        if (self.receiver().forked()) raise_forked();
+        if (!self.receiver().running()) return "stopped";
         TokenReceiver::Waited waited;
         {
-            nb::gil_scoped_release release;
-            waited = self.receiver.wait_until(deadline, after);
+            const WithoutInterpreter without;
+            waited = self.receiver().wait_until(deadline, after);
         }
         switch (waited) {
-            case TokenReceiver::Waited::token: return "token";
-            case TokenReceiver::Waited::timed_out: return "timeout";
-            case TokenReceiver::Waited::stopped: return "stopped";
+            case TokenReceiver::Waited::token:
+                return "token";
+            case TokenReceiver::Waited::timed_out:
+                return "timeout";
+            case TokenReceiver::Waited::stopped:
+                return "stopped";
             case TokenReceiver::Waited::interrupted:
                 if (PyErr_CheckSignals() != 0) throw nb::python_error();
         }
     }
 }
 
-nb::dict stats(PyReceiver& self) {
-    const Stats stats = self.receiver.stats();
+void request_refresh(const PyReceiver& self, const PyToken& token) {
+    if (self.receiver().forked()) raise_forked();
+    self.receiver().request_refresh(token.token);
+}
+
+nb::dict stats(const PyReceiver& self) {
+    const Stats stats = self.receiver().stats();
     nb::dict refused;
     for (int i = 1; i < kRefusals; ++i) {
         const auto name = code(static_cast<Refusal>(i));
         refused[nb::str(name.data(), name.size())] = stats.refused[static_cast<std::size_t>(i)];
     }
-    const Histogram& python = self.dispatcher->latencies();
+    const Histogram& python = self.dispatcher().latencies();
     nb::dict result;
     result["generation"] = stats.generation;
     result["published"] = stats.published;
@@ -172,7 +164,7 @@ nb::dict stats(PyReceiver& self) {
     result["refresh_requests"] = stats.refresh_requests;
     result["refresh_refusals"] = stats.refresh_refusals;
     result["callback_overruns"] = stats.callback_overruns;
-    result["callback_errors"] = self.dispatcher->errors();
+    result["callback_errors"] = self.dispatcher().errors();
     result["retained"] = stats.retained;
     result["native_p50_ns"] = stats.callbacks_p50;
     result["native_p99_ns"] = stats.callbacks_p99;
@@ -187,63 +179,47 @@ nb::dict stats(PyReceiver& self) {
 }  // namespace
 
 void bind_receiver(nb::module_& module) {
-    nb::class_<Subscription>(module, "NativeSubscription", "A callback that runs without the interpreter.")
-        .def("cancel", &Subscription::cancel, nb::call_guard<nb::gil_scoped_release>(),
-             "End it. Returns when it no longer runs. Idempotent.");
-
-    nb::class_<PyReceiver>(module, "Receiver", nb::type_slots(receiver_slots), nb::is_weak_referenceable(),
-                           "The native half of TokenReceiver.")
-        .def("__init__",
-             [](PyReceiver* self, std::string account, std::string path, std::string program,
-                std::int64_t busy_poll, int cpu, std::vector<uid_t> allow_uids, unsigned mode,
-                bool keep_refresh_token) {
-                 new (self) PyReceiver(Options{std::move(account), std::move(path), std::move(program),
-                                               std::chrono::nanoseconds(busy_poll), cpu,
-                                               std::move(allow_uids), static_cast<mode_t>(mode),
-                                               keep_refresh_token});
-             },
-             nb::kw_only(), nb::arg("account"), nb::arg("path"), nb::arg("program"),
-             nb::arg("busy_poll"), nb::arg("cpu"), nb::arg("allow_uids"), nb::arg("mode"),
-             nb::arg("keep_refresh_token"))
-        .def("_start", [](PyReceiver& self) {
-            Error error;
-            {
-                nb::gil_scoped_release release;
-                error = self.receiver.start();
-            }
-            raise_if(error);
-        })
-        .def("_stop", [](PyReceiver& self, double timeout) {
-            nb::gil_scoped_release release;
-            return self.receiver.stop_within(std::chrono::nanoseconds(static_cast<std::int64_t>(timeout * 1e9)));
-        }, nb::arg("timeout"))
+    nb::class_<PyReceiver> receiver(module, "Receiver", nb::type_slots(receiver_slots),
+                                    nb::is_weak_referenceable(),
+                                    "The native half of TokenReceiver.");
+    receiver
+        .def(
+            "__init__",
+            [](PyReceiver* self, std::string account, std::string path, std::string program,
+               double busy_poll, int cpu, std::vector<uid_t> allow_uids, unsigned mode,
+               bool keep_refresh_token) {
+                new (self) PyReceiver(Options{
+                    std::move(account), std::move(path), std::move(program), to_timeout(busy_poll),
+                    cpu, std::move(allow_uids), static_cast<mode_t>(mode), keep_refresh_token});
+            },
+            nb::kw_only(), nb::arg("account"), nb::arg("path"), nb::arg("program"),
+            nb::arg("busy_poll"), nb::arg("cpu"), nb::arg("allow_uids"), nb::arg("mode"),
+            nb::arg("keep_refresh_token"))
+        .def("_start", &start)
+        .def(
+            "_stop",
+            [](const PyReceiver& self, double timeout) { return self.stop(to_timeout(timeout)); },
+            nb::arg("timeout"), "False if a callback still runs.")
         .def("_wait", &wait, nb::arg("timeout"), nb::arg("after"))
-        .def("_subscribe", [](PyReceiver& self, nb::object callback) {
-            const std::uint64_t id = self.dispatcher->add(std::move(callback));
-            Error error;
-            {
-                nb::gil_scoped_release release;
-                error = self.receiver.follow(*self.dispatcher);
-            }
-            raise_if(error);
-            return id;
-        }, nb::arg("callback"))
-        .def("_unsubscribe", [](PyReceiver& self, std::uint64_t id) { self.dispatcher->remove(id); }, nb::arg("id"))
-        .def("_subscribe_address", [](PyReceiver& self, std::uintptr_t address, std::uintptr_t context) {
-            return subscribe_native(self, reinterpret_cast<NativeFunction>(address), reinterpret_cast<void*>(context));
-        }, nb::arg("address"), nb::arg("context"))
-        .def("_subscribe_capsule", &subscribe_capsule, nb::arg("capsule"))
-        .def("_subscribe_fd", &subscribe_fd, nb::arg("fd"))
-        .def("_request_refresh", [](PyReceiver& self, const PyToken& token) { self.receiver.request_refresh(token.token); }, nb::arg("token"))
-        .def("_after_fork", [](PyReceiver& self) { self.dispatcher->after_fork(); })
+        .def("_subscribe", &subscribe, nb::arg("callback"))
+        .def(
+            "_unsubscribe",
+            [](const PyReceiver& self, std::uint64_t id) { self.dispatcher().remove(id); },
+            nb::arg("id"))
+        .def("_request_refresh", &request_refresh, nb::arg("token"))
+        .def("_after_fork", [](const PyReceiver& self) { self.after_fork(); })
         .def("_stats", &stats, nb::sig("def _stats(self) -> dict[str, typing.Any]"))
-        .def_prop_ro("running", [](PyReceiver& self) { return self.receiver.running(); },
-                     "Whether it listens.")
-        .def_prop_ro("forked", [](PyReceiver& self) { return self.receiver.forked(); },
-                     "Whether this process was forked from the one that started it.")
-        .def_prop_ro("path", [](PyReceiver& self) { return self.receiver.path(); },
-                     "The socket's path; empty before the first start().");
-    module.def("_close_interpreter", &Dispatcher::close_interpreter);
+        .def_prop_ro(
+            "running", [](const PyReceiver& self) { return self.receiver().running(); },
+            "Whether it listens.")
+        .def_prop_ro(
+            "forked", [](const PyReceiver& self) { return self.receiver().forked(); },
+            "Whether this process was forked from the one that started it.")
+        .def_prop_ro(
+            "path", [](const PyReceiver& self) { return self.receiver().path(); },
+            "The socket's path; empty before the first start().");
+    bind_native_callbacks(module, receiver);
+    module.def("_close_interpreter", &close_interpreter);
 }
 
 }  // namespace tokenrelay::python

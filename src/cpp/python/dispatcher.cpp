@@ -1,82 +1,69 @@
 #include "dispatcher.hpp"
 
-#include <unistd.h>
-
 #include <algorithm>
+#include <climits>
 #include <new>
 
+#include "interpreter.hpp"
 #include "py_token.hpp"
 #include "tokenrelay/clock.hpp"
 
 namespace tokenrelay::python {
 namespace {
 
-std::atomic<bool> interpreter_over{false};
-
-[[noreturn]] void park() noexcept {
-    for (;;) pause();
+bool call(PyObject* callback, PyObject* token) {
+    PyObject* const result = PyObject_CallOneArg(callback, token);
+    if (!result) PyErr_WriteUnraisable(callback);
+    Py_XDECREF(result);
+    return result != nullptr;
 }
-
-// Before 3.14 a thread that asks a finished interpreter for the GIL is ended by pthread_exit(3),
-// whose unwinding would abort the process at the first noexcept frame. It stops here instead.
-struct ParkWhenUnwound {
-    bool entered = true;
-    ~ParkWhenUnwound() {
-        if (entered) park();
-    }
-};
-
-// This thread's Python state, kept from its first entry to leave(): making one for each callback
-// costs 5 to 10 µs.
-constinit thread_local PyThreadState* kept_state = nullptr;
-
-void attach() {
-    if (interpreter_over.load(std::memory_order_acquire)) park();
-    ParkWhenUnwound guard;
-    if (kept_state) {
-        PyEval_RestoreThread(kept_state);
-    } else {
-        PyGILState_Ensure();
-    }
-    guard.entered = false;
-}
-
-void detach() noexcept { kept_state = PyEval_SaveThread(); }
 
 }  // namespace
 
-void Dispatcher::close_interpreter() noexcept {
-    interpreter_over.store(true, std::memory_order_release);
-}
-
 std::uint64_t Dispatcher::add(nb::object callback) {
-    entries_.push_back(std::make_shared<Entry>(++ids_, std::move(callback)));
+    auto entry = std::make_shared<Entry>(0, std::move(callback));
+    const nb::ft_lock_guard lock(mutex_);
+    entry->id = ++ids_;
+    entries_.push_back(std::move(entry));
     count_.store(entries_.size(), std::memory_order_release);
     return ids_;
 }
 
 void Dispatcher::remove(std::uint64_t id) {
     std::shared_ptr<Entry> removed;  // its callback may run code when it goes: after the change
-    const auto at = std::find_if(entries_.begin(), entries_.end(),
-                                 [id](const auto& entry) { return entry->id == id; });
-    if (at != entries_.end()) {
-        removed = *at;
-        entries_.erase(at);
-        count_.store(entries_.size(), std::memory_order_release);
+    {
+        const nb::ft_lock_guard lock(mutex_);
+        const auto at = std::find_if(entries_.begin(), entries_.end(),
+                                     [id](const auto& entry) { return entry->id == id; });
+        if (at != entries_.end()) {
+            removed = std::move(*at);
+            entries_.erase(at);
+            count_.store(entries_.size(), std::memory_order_release);
+        }
     }
-    nb::gil_scoped_release release;
-    std::unique_lock lock(mutex_);
-    if (runner_ == std::this_thread::get_id()) return;
-    done_.wait(lock, [&] { return running_ != id; });
+    if (runner_.load(std::memory_order_relaxed) == std::this_thread::get_id()) return;
+    for (;;) {
+        const std::uint32_t seen = done_.value();
+        if (running_.load(std::memory_order_acquire) != id) return;
+        auto woken = WakeCount::Woken::advanced;
+        {
+            const WithoutInterpreter without;
+            woken = done_.wait(seen, LLONG_MAX);
+        }
+        if (woken == WakeCount::Woken::interrupted && PyErr_CheckSignals() != 0) {
+            throw nb::python_error();
+        }
+    }
 }
 
 void Dispatcher::clear() noexcept {
-    auto entries = std::move(entries_);
-    entries_.clear();
+    std::vector<std::shared_ptr<Entry>> entries;
+    const nb::ft_lock_guard lock(mutex_);
+    entries.swap(entries_);
     count_.store(0, std::memory_order_release);
 }
 
-int Dispatcher::traverse(visitproc visit, void* arg) noexcept {
+int Dispatcher::traverse(visitproc visit, void* arg) const noexcept {
     for (const auto& entry : entries_) {
         if (const int result = visit(entry->callback.ptr(), arg)) return result;
     }
@@ -89,65 +76,65 @@ void Dispatcher::run() noexcept {
     std::uint32_t seen = 1;
     do {
         seen = due_.load(std::memory_order_acquire);
-        attach();
-        ParkWhenUnwound guard;
-        deliver();
-        guard.entered = false;
-        detach();
+        own_thread::attach();
+        or_park([this] { deliver(); });
+        own_thread::detach();
     } while (!due_.compare_exchange_strong(seen, 0, std::memory_order_acq_rel));
 }
 
-void Dispatcher::leave() noexcept {
-    if (!kept_state) return;
-    attach();
-    PyThreadState_Clear(PyThreadState_Get());
-    PyThreadState_DeleteCurrent();
-    kept_state = nullptr;
-}
+void Dispatcher::leave() noexcept { own_thread::release(); }
 
 void Dispatcher::deliver() {
-    const nb::object token = newest_();
-    if (token.is_none()) return;
-    const Token& snapshot = py_token(token).token;
-    while (call_next(token, snapshot.generation(), snapshot.received_at_ns())) {
+    try {
+        while (call_next()) {
+        }
+    } catch (nb::python_error& error) {
+        errors_.fetch_add(1, std::memory_order_relaxed);
+        error.discard_as_unraisable("tokenrelay: delivering a token");
+    } catch (const std::bad_alloc&) {
+        errors_.fetch_add(1, std::memory_order_relaxed);
     }
 }
 
-// Calls one callback that has not heard of this generation. The list may change under the call.
-bool Dispatcher::call_next(nb::handle token, std::uint64_t generation, std::int64_t received_at) {
-    const auto at = std::find_if(entries_.begin(), entries_.end(), [generation](const auto& entry) {
-        return entry->heard < generation;
-    });
-    if (at == entries_.end()) return false;
-    const std::shared_ptr<Entry> entry = *at;
-    entry->heard = generation;
-    {
-        const std::scoped_lock lock(mutex_);
-        running_ = entry->id;
-        runner_ = std::this_thread::get_id();
-    }
-    latencies_.record(clock_ns(CLOCK_BOOTTIME) - received_at);
-    PyObject* result = PyObject_CallOneArg(entry->callback.ptr(), token.ptr());
-    if (result) {
-        Py_DECREF(result);
-    } else {
-        errors_.fetch_add(1, std::memory_order_relaxed);
-        PyErr_WriteUnraisable(entry->callback.ptr());
-    }
-    {
-        const std::scoped_lock lock(mutex_);
-        running_ = 0;
-        runner_ = {};
-    }
-    done_.notify_all();
+// Tells one callback, the one that has waited longest. Looks at the newest token each time: the one
+// before may have been replaced while a callback ran.
+bool Dispatcher::call_next() {
+    const nb::object token = newest_();
+    if (token.is_none()) return false;
+    const Token& snapshot = py_token(token).token;
+    const std::shared_ptr<Entry> entry = take_next(snapshot.generation());
+    if (!entry) return false;
+    latencies_.record(clock_ns(CLOCK_BOOTTIME) - snapshot.received_at_ns());
+    const bool good = or_park([&] { return call(entry->callback.ptr(), token.ptr()); });
+    if (!good) errors_.fetch_add(1, std::memory_order_relaxed);
+    end_of_call();
     return true;
 }
 
+// The callback to run now, marked as running; null if all have heard of this generation.
+std::shared_ptr<Dispatcher::Entry> Dispatcher::take_next(std::uint64_t generation) {
+    const nb::ft_lock_guard lock(mutex_);
+    const auto next =
+        std::min_element(entries_.begin(), entries_.end(),
+                         [](const auto& a, const auto& b) { return a->heard < b->heard; });
+    if (next == entries_.end() || (*next)->heard >= generation) return nullptr;
+    (*next)->heard = generation;
+    running_.store((*next)->id, std::memory_order_relaxed);
+    runner_.store(std::this_thread::get_id(), std::memory_order_relaxed);
+    return *next;
+}
+
+void Dispatcher::end_of_call() noexcept {
+    running_.store(0, std::memory_order_release);
+    runner_.store({}, std::memory_order_relaxed);
+    done_.advance();
+}
+
 void Dispatcher::after_fork() noexcept {
-    new (&mutex_) std::mutex;
-    new (&done_) std::condition_variable;
-    running_ = 0;
-    runner_ = {};
+    new (&mutex_) nb::ft_mutex;
+    new (&done_) WakeCount;
+    running_.store(0, std::memory_order_relaxed);
+    runner_.store({}, std::memory_order_relaxed);
     due_.store(0, std::memory_order_relaxed);
 }
 

@@ -4,16 +4,15 @@
 #include <nanobind/nanobind.h>
 
 #include <atomic>
-#include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <thread>
 #include <vector>
 
 #include "tokenrelay/listener.hpp"
 #include "tokenrelay/stats.hpp"
+#include "tokenrelay/wake_count.hpp"
 
 namespace tokenrelay::python {
 
@@ -21,16 +20,16 @@ namespace nb = nanobind;
 
 class Dispatcher final : public FollowUp {
 public:
-    // `newest` returns the current token as a Python object, or None; called with the GIL.
+    // `newest` returns the current token as a Python object, or None; called in the interpreter.
     explicit Dispatcher(std::function<nb::object()> newest) : newest_(std::move(newest)) {}
 
-    // With the GIL.
+    // These are called in the interpreter, by any thread.
     std::uint64_t add(nb::object callback);
-    // With the GIL, which is let go of while a running callback is waited for. Does not wait inside
-    // a callback. Idempotent.
+    // Leaves the interpreter while a running callback is waited for, and looks at signals. Does not
+    // wait inside a callback. Idempotent.
     void remove(std::uint64_t id);
     void clear() noexcept;
-    int traverse(visitproc visit, void* arg) noexcept;
+    int traverse(visitproc visit, void* arg) const noexcept;
 
     // The receiver's threads: deliver if anybody listens; if the other thread is delivering, it
     // goes on with this token.
@@ -43,9 +42,6 @@ public:
     std::uint64_t errors() const noexcept { return errors_.load(std::memory_order_relaxed); }
     const Histogram& latencies() const noexcept { return latencies_; }
 
-    // The interpreter ends: no thread enters it from now on.
-    static void close_interpreter() noexcept;
-
 private:
     struct Entry {
         std::uint64_t id;
@@ -54,7 +50,9 @@ private:
     };
 
     void deliver();
-    bool call_next(nb::handle token, std::uint64_t generation, std::int64_t received_at);
+    bool call_next();
+    std::shared_ptr<Entry> take_next(std::uint64_t generation);
+    void end_of_call() noexcept;
 
     const std::function<nb::object()> newest_;
     std::atomic<std::uint32_t> due_{0};  // deliveries asked for; the thread that made it 1 delivers
@@ -62,13 +60,15 @@ private:
     std::atomic<std::uint64_t> errors_{0};
     Histogram latencies_;
 
-    std::uint64_t ids_ = 0;       // the GIL guards it and
+    // Guards what follows, where the GIL does not. Python code never runs while it is held.
+    nb::ft_mutex mutex_;
+    std::uint64_t ids_ = 0;
     std::vector<std::shared_ptr<Entry>> entries_;
 
-    std::mutex mutex_;  // guards what follows; nothing is called while it is held
-    std::condition_variable done_;
-    std::uint64_t running_ = 0;  // id of the callback that runs
-    std::thread::id runner_;
+    // Set with the mutex.
+    std::atomic<std::uint64_t> running_{0};  // id of the callback that runs
+    std::atomic<std::thread::id> runner_{};
+    WakeCount done_;
 };
 
 }  // namespace tokenrelay::python

@@ -1,10 +1,11 @@
 // tokenrelay._core: conversions and the GIL, no logic.
 #include <nanobind/nanobind.h>
 
-#include "py_token.hpp"
+#include "bindings.hpp"
 
 NB_MODULE(_core, module) {
     module.doc() = "The native receiver of tokenrelay.";
     tokenrelay::python::bind_token(module);
     tokenrelay::python::bind_receiver(module);
+    tokenrelay::python::bind_measure(module);
 }

@@ -17,7 +17,4 @@ struct PyToken {
 
 const PyToken& py_token(nb::handle object);
 nb::object make_py_token(const Token& token);
-void bind_token(nb::module_& module);
-void bind_receiver(nb::module_& module);
-
 }  // namespace tokenrelay::python

@@ -13,49 +13,65 @@ bool Callbacks::inside() const noexcept {
 }
 
 std::uint64_t Callbacks::add(Function function) {
-    const std::scoped_lock lock(mutex_);
-    const List* current = list_.load(std::memory_order_relaxed);
-    auto next = std::make_unique<List>(current ? *current : List{});
-    next->push_back(std::make_shared<Entry>(++ids_, std::move(function)));
-    replace(std::move(next));
-    return ids_;
+    std::uint64_t id = 0;
+    {
+        const std::scoped_lock lock(mutex_);
+        const List* current = list_.load(std::memory_order_relaxed);
+        auto next = std::make_unique<List>(current ? *current : List{});
+        next->push_back(std::make_shared<Entry>(Entry{id = ++ids_, std::move(function)}));
+        replace(std::move(next));
+    }
+    wait_until_unused();
+    return id;
 }
 
 void Callbacks::remove(std::uint64_t id) noexcept {
-    const std::scoped_lock lock(mutex_);
-    const List* current = list_.load(std::memory_order_relaxed);
-    if (!current) return;
-    auto next = std::make_unique<List>(*current);
-    std::erase_if(*next, [id](const auto& entry) { return entry->id == id; });
-    if (next->size() != current->size()) replace(std::move(next));
+    {
+        const std::scoped_lock lock(mutex_);
+        const List* current = list_.load(std::memory_order_relaxed);
+        if (!current) return;
+        auto next = std::make_unique<List>(*current);
+        std::erase_if(*next, [id](const auto& entry) { return entry->id == id; });
+        if (next->size() != current->size()) replace(std::move(next));
+    }
+    wait_until_unused();
 }
 
 void Callbacks::replace(std::unique_ptr<List> list) noexcept {
-    // Sequentially consistent, as are notify()'s exchange and load: either notify() reads the new
-    // list, or it is seen running here and waited for.
+    // Sequentially consistent, as are notify()'s increment and load: either notify() reads the new
+    // list, or wait_until_unused() sees it running.
     retired_.emplace_back(list_.exchange(list.release(), std::memory_order_seq_cst));
+}
+
+// Without the mutex: the callback that runs may itself add or remove one.
+void Callbacks::wait_until_unused() noexcept {
     if (inside()) return;
-    while (running_.load(std::memory_order_seq_cst)) running_.wait(true);
-    retired_.clear();
+    std::vector<std::unique_ptr<List>> unused;
+    {
+        const std::scoped_lock lock(mutex_);
+        unused.swap(retired_);
+    }
+    const std::uint32_t round = rounds_.load(std::memory_order_seq_cst);
+    if (round % 2 == 1) rounds_.wait(round);
 }
 
 void Callbacks::notify(const Token& token) noexcept {
     if (!list_.load(std::memory_order_relaxed)) return;
     notifier_.store(std::this_thread::get_id(), std::memory_order_relaxed);
-    running_.exchange(true, std::memory_order_seq_cst);
+    rounds_.fetch_add(1, std::memory_order_seq_cst);
     const List& list = *list_.load(std::memory_order_seq_cst);
     for (const auto& entry : list) {
         if (std::exchange(entry->heard, token.generation()) == token.generation()) continue;
         entry->function(token);
     }
     notifier_.store(std::thread::id(), std::memory_order_relaxed);
-    running_.store(false, std::memory_order_release);
-    running_.notify_all();
+    rounds_.fetch_add(1, std::memory_order_release);
+    rounds_.notify_all();
 }
 
 void Callbacks::after_fork() noexcept {
     new (&mutex_) std::mutex;
-    running_.store(false, std::memory_order_relaxed);
+    rounds_.store(0, std::memory_order_relaxed);
     notifier_.store(std::thread::id(), std::memory_order_relaxed);
 }
 

@@ -45,13 +45,14 @@ private:
     using List = std::vector<std::shared_ptr<Entry>>;
 
     void replace(std::unique_ptr<List> list) noexcept;
+    void wait_until_unused() noexcept;
     bool inside() const noexcept;
 
-    std::mutex mutex_;             // guards changes of the list, ids_ and retired_
+    std::mutex mutex_;  // guards changes of the list, ids_ and retired_; not held while waiting
     std::uint64_t ids_ = 0;
     std::vector<std::unique_ptr<List>> retired_;  // lists that a running notify() may still read
     std::atomic<List*> list_{nullptr};
-    std::atomic<bool> running_{false};
+    std::atomic<std::uint32_t> rounds_{0};  // odd while notify() runs
     std::atomic<std::thread::id> notifier_{};
 };
 

@@ -26,6 +26,7 @@ constexpr std::uint64_t kDirectoryKey = ~3ULL;
 constexpr std::int64_t kMillisecond = 1'000'000;
 constexpr std::int64_t kAcceptRetry = 100 * kMillisecond;  // after running out of descriptors
 constexpr std::int64_t kBindRetry = 500 * kMillisecond;
+constexpr int kReclaimAfterMs = 1;
 constexpr std::int64_t kLateReclaim = 10 * kMillisecond;  // while a follow-up runs
 constexpr std::int64_t kOverrun = kMillisecond;
 constexpr int kReadsPerEvent = 8;  // then the other connections have their turn
@@ -80,6 +81,7 @@ Error Listener::start(const SocketPlace& place, FollowUp* follow_up) {
     wait_on(socket_.fd(), kListenKey, EPOLLIN | EPOLLET);
     watch_directory();
     follow_up_ = follow_up;
+    pthread_sigmask(SIG_SETMASK, nullptr, &program_mask_);
     if (!start_thread() || (follow_up && !start_thread())) {
         return system_error(EAGAIN, "cannot start the receiver's thread");
     }
@@ -87,7 +89,8 @@ Error Listener::start(const SocketPlace& place, FollowUp* follow_up) {
 }
 
 Error Listener::follow(FollowUp& follow_up) {
-    if (follow_up_.exchange(&follow_up)) return {};
+    const std::scoped_lock lock(threads_mutex_);
+    if (stopping_.load(std::memory_order_acquire) || follow_up_.exchange(&follow_up)) return {};
     if (!start_thread()) return system_error(EAGAIN, "cannot start the receiver's second thread");
     doorbell_.ring();
     return {};
@@ -128,16 +131,21 @@ bool Listener::join(std::int64_t timeout_ns) noexcept {
         if (running_threads_.load(std::memory_order_acquire) == 0) break;
         if (thread_ended_.wait(seen, deadline) == WakeCount::Woken::timed_out) return false;
     }
+    const std::scoped_lock lock(threads_mutex_);
+    if (threads_.empty()) return true;
     for (auto& thread : threads_) thread->join();
     threads_.clear();
     for (auto& connection : connections_) {
         if (connection.fd) close(connection);
     }
     socket_.close();
+    store_.reclaim();
     return true;
 }
 
 void Listener::abandon() noexcept {
+    // The thread that forked, if it is one of these, ends when it comes back from its callback.
+    stopping_.store(true, std::memory_order_relaxed);
     for (auto& thread : threads_) static_cast<void>(thread.release());
     threads_.clear();
     running_threads_.store(0, std::memory_order_relaxed);
@@ -164,24 +172,36 @@ void Listener::run() noexcept {
     this_threads_listener = this;
     std::array<epoll_event, 8> events;
     std::int64_t last_work = 0;
+    int timeout = -1;
     while (!stopping_.load(std::memory_order_acquire)) {
-        lead();
-        store_.reclaim();
-        hand_over();
         if (options_.busy_poll == 0 || !spin(last_work)) {
-            const int ready = epoll_wait(epoll_.get(), events.data(), events.size(), -1);
+            const int ready = epoll_wait(epoll_.get(), events.data(), events.size(), timeout);
             lead();
             for (int i = 0; i < ready; ++i) {
                 const auto& event = events[static_cast<std::size_t>(i)];
                 serve_event(event.data.u64, event.events);
             }
+            // Replaced tokens are wiped when there is nothing else to do: a frame that is there
+            // already does not wait for it. Not a wait with a time-out: arming the timer costs
+            // more, on a virtual machine several microseconds.
+            const bool reclaim_now = ready == 0 || store_.short_of_slots();
+            if (reclaim_now) store_.reclaim();
+            timeout = !reclaim_now && store_.has_retired() ? 0 : -1;
             hand_over();
         }
-        if (follow_up_due_.exchange(false, std::memory_order_acq_rel)) follow_up_.load()->run();
+        if (follow_up_due_.exchange(false, std::memory_order_acq_rel)) run_follow_up();
     }
     if (FollowUp* follow_up = follow_up_.load()) follow_up->leave();
     running_threads_.fetch_sub(1, std::memory_order_release);
     thread_ended_.advance();
+}
+
+// With the program's own signal mask, which the processes that it may start inherit.
+void Listener::run_follow_up() noexcept {
+    sigset_t blocked;
+    pthread_sigmask(SIG_SETMASK, &program_mask_, &blocked);
+    follow_up_.load()->run();
+    pthread_sigmask(SIG_SETMASK, &blocked, nullptr);
 }
 
 void Listener::lead() noexcept { leader_.lock(); }
@@ -198,6 +218,7 @@ bool Listener::spin(std::int64_t& last_work) noexcept {
         for (auto& connection : connections_) {
             if (connection.fd) worked |= read_from(connection, false);
         }
+        if (store_.short_of_slots()) store_.reclaim();
         hand_over();
         if (!worked && round % 64 == 0) {
             epoll_event event;
@@ -207,7 +228,13 @@ bool Listener::spin(std::int64_t& last_work) noexcept {
                 hand_over();
                 return true;
             }
-            if (clock_ns(CLOCK_BOOTTIME) - last_work > options_.busy_poll) break;
+            const std::int64_t idle = clock_ns(CLOCK_BOOTTIME) - last_work;
+            if (idle > kReclaimAfterMs * kMillisecond) {
+                lead();
+                store_.reclaim();
+                hand_over();
+            }
+            if (idle > options_.busy_poll) break;
         }
         if (worked) {
             last_work = clock_ns(CLOCK_BOOTTIME);
@@ -256,6 +283,7 @@ void Listener::serve_timer() noexcept {
         accept_all();
     }
     if (retry_bind_at_ && now >= retry_bind_at_) bind_again();
+    store_.reclaim();
     check_frame_deadlines(now);
     for (const std::int64_t at : {retry_accept_at_, retry_bind_at_}) {
         if (at) arm_timer(at);
@@ -355,7 +383,7 @@ bool Listener::read_from(Connection& connection, bool to_the_end) noexcept {
     // More may wait: have it reported again, behind the others.
     wait_on(connection.fd.get(),
             key_of(static_cast<std::size_t>(&connection - connections_.data()), connection.use),
-            kConnectionEvents);
+            connection.unsent == 0 ? kConnectionEvents : kConnectionEvents | EPOLLOUT);
     return true;
 }
 

@@ -8,9 +8,10 @@
 // epoll wakes the thread that began to wait last, so the busy one is simply not there.
 // Descriptors are edge-triggered, so that one event wakes one thread.
 //
-// Signals are blocked in these threads. Limits: limits.hpp.
+// Signals are blocked in these threads, except while a follow-up runs. Limits: limits.hpp.
 #pragma once
 
+#include <signal.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -72,8 +73,9 @@ public:
     Error follow(FollowUp& follow_up);
     // Asks the threads to end. Any thread, also a callback; lock-free.
     void ask_to_stop() noexcept;
-    // Joins the threads, up to `timeout_ns` (< 0: as long as it takes), and removes the socket. False if
-    // a thread is still in a callback: the listener must then be left alive for ever.
+    // Joins the threads, up to `timeout_ns` (< 0: as long as it takes), and removes the socket. False
+    // if a thread is still in a callback: the listener must then be left alive for ever. Any thread
+    // but its own; idempotent.
     bool join(std::int64_t timeout_ns) noexcept;
     // One of this listener's threads is calling.
     bool on_own_thread() const noexcept;
@@ -125,6 +127,7 @@ private:
     bool start_thread() noexcept;
     void lead() noexcept;
     void hand_over() noexcept;
+    void run_follow_up() noexcept;
 
     TokenStore& store_;
     Doorbell& doorbell_;  // rung for a stop, new callbacks, refresh requests
@@ -135,11 +138,13 @@ private:
     UniqueFd epoll_;
     UniqueFd timer_;      // timerfd: frame deadlines, retries, late reclaiming
     UniqueFd directory_;  // inotify(7): the socket file was removed or replaced
+    std::mutex threads_mutex_;  // guards what follows
     std::vector<std::unique_ptr<std::thread>> threads_;
     std::atomic<int> running_threads_{0};
     WakeCount thread_ended_;
     std::atomic<bool> stopping_{false};
     std::atomic<bool> follow_up_due_{false};
+    sigset_t program_mask_{};  // of the thread that called start()
 
     // What follows belongs to the leader.
     std::mutex leader_;

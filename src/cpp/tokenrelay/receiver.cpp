@@ -1,5 +1,6 @@
 #include "tokenrelay/receiver.hpp"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -9,6 +10,8 @@
 #include <climits>
 #include <mutex>
 #include <new>
+#include <system_error>
+#include <thread>
 
 #include "tokenrelay/fd.hpp"
 #include "tokenrelay/listener.hpp"
@@ -23,13 +26,13 @@ struct ReceiverState : std::enable_shared_from_this<ReceiverState> {
 
     const Options options;
     TokenStore store;
+    Doorbell doorbell;
     mutable std::mutex mutex;  // guards the rest; never held while a callback is waited for
-    std::unique_ptr<Listener> listener;
+    std::shared_ptr<Listener> listener;  // shared with those who wait for its end
     FollowUp* follow_up = nullptr;
     std::string path;
     UniqueFd event_fd;
     Subscription event_subscription;
-    Doorbell doorbell;
     std::atomic<bool> running{false};
     std::atomic<bool> forked{false};
 
@@ -57,8 +60,15 @@ public:
 private:
     Registry() { pthread_atfork(before, parent, child); }
 
-    static void before() { instance().mutex_.lock(); }
-    static void parent() { instance().mutex_.unlock(); }
+    // The states are whole in the child: nobody is changing one.
+    static void before() {
+        instance().mutex_.lock();
+        for (ReceiverState* state : instance().states_) state->mutex.lock();
+    }
+    static void parent() {
+        for (ReceiverState* state : instance().states_) state->mutex.unlock();
+        instance().mutex_.unlock();
+    }
     static void child() {
         for (ReceiverState* state : instance().states_) state->after_fork();
         new (&instance().mutex_) std::mutex;
@@ -87,15 +97,19 @@ SocketPlace place_for(const Options& options) {
 
 void ReceiverState::after_fork() noexcept {
     new (&mutex) std::mutex;
-    if (!listener) return;
     running.store(false);
-    forked.store(true);
     store.after_fork();
+    doorbell.fd = UniqueFd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    if (event_fd) {
+        // Under the same number, which the program may have kept.
+        const UniqueFd own(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+        if (!own || dup3(own.get(), event_fd.get(), O_CLOEXEC) < 0) event_fd.reset();
+    }
+    if (!listener) return;
+    forked.store(true);
     // Its threads do not exist here and its locks may be held by them: closed, and left as it is.
     listener->abandon();
-    static_cast<void>(listener.release());
-    doorbell.fd = UniqueFd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-    event_fd.reset();
+    static_cast<void>(new std::shared_ptr<Listener>(std::move(listener)));
 }
 
 void Subscription::cancel() noexcept {
@@ -109,24 +123,52 @@ TokenReceiver::TokenReceiver(Options options)
 }
 
 TokenReceiver::~TokenReceiver() {
-    // Destroyed by one of its own callbacks: the thread goes on for a moment, with what it needs.
-    if (!stop_within(std::chrono::nanoseconds(-1))) new std::shared_ptr<ReceiverState>(state_);
-    Registry::instance().remove(state_.get());
+    if (!state_) return;
+    if (stop_within(std::chrono::nanoseconds(-1))) {
+        Registry::instance().remove(state_.get());
+    } else {
+        // Destroyed by one of its own callbacks, whose thread can't wait for its own end.
+        let_go();
+    }
+}
+
+void TokenReceiver::let_go() noexcept {
+    const auto state = std::move(state_);
+    Registry::instance().remove(state.get());
+    std::shared_ptr<Listener> listener;
+    {
+        const std::scoped_lock lock(state->mutex);
+        state->store.close();
+        state->running.store(false);
+        if (!(listener = state->listener)) return;
+    }
+    listener->ask_to_stop();
+    try {
+        std::thread([state, listener] { listener->join(-1); }).detach();
+    } catch (const std::system_error&) {
+        static_cast<void>(new std::shared_ptr<ReceiverState>(state));  // no thread left to wait in
+    }
 }
 
 Error TokenReceiver::start() {
-    const std::scoped_lock lock(state_->mutex);
-    if (state_->running.load()) return {};
-    if (state_->listener && state_->listener->on_own_thread()) {
-        return {EDEADLK, "a callback cannot start the receiver that it has stopped"};
+    std::unique_lock lock(state_->mutex);
+    while (state_->listener && !state_->running.load()) {
+        const auto ended = state_->listener;
+        if (ended->on_own_thread()) {
+            return {EDEADLK, "a callback cannot start the receiver that it has stopped"};
+        }
+        lock.unlock();
+        ended->join(-1);
+        lock.lock();
+        if (state_->listener == ended) state_->listener.reset();
     }
-    state_->listener.reset();
+    if (state_->running.load()) return {};
     const Options& options = state_->options;
     if (options.path.empty() && !is_account_name(options.account)) {
         return {EINVAL, "'" + options.account + "' is not an account name: use 1 to 32 of a-z 0-9 _ "
                         "- , beginning with a letter or digit"};
     }
-    auto listener = std::make_unique<Listener>(
+    auto listener = std::make_shared<Listener>(
         state_->store, state_->doorbell,
         ListenerOptions{options.allow_uids, options.busy_poll.count(), options.cpu,
                                        options.keep_refresh_token});
@@ -142,22 +184,24 @@ Error TokenReceiver::start() {
 void TokenReceiver::stop() noexcept { stop_within(std::chrono::nanoseconds(-1)); }
 
 bool TokenReceiver::stop_within(std::chrono::nanoseconds timeout) noexcept {
+    std::unique_lock lock(state_->mutex);
     state_->store.close();
-    std::unique_ptr<Listener> listener;
-    {
-        const std::scoped_lock lock(state_->mutex);
-        if (!state_->listener) return true;
-        state_->listener->ask_to_stop();
-        state_->running.store(false);
-        // Its own callback can't wait for itself to end: the next stop or start joins.
-        if (state_->listener->on_own_thread()) return false;
-        listener = std::move(state_->listener);
-    }
-    if (listener->join(timeout.count())) return true;
-    // The thread lives on: so must all that it touches.
-    static_cast<void>(listener.release());
-    static_cast<void>(new std::shared_ptr<ReceiverState>(state_));
-    return false;
+    state_->running.store(false);
+    const auto listener = state_->listener;
+    if (!listener) return true;
+    listener->ask_to_stop();
+    // Its own callback can't wait for itself to end: the next stop or start joins.
+    if (listener->on_own_thread()) return false;
+    lock.unlock();
+    if (!listener->join(timeout.count())) return false;
+    lock.lock();
+    if (state_->listener == listener) state_->listener.reset();
+    return true;
+}
+
+bool TokenReceiver::in_callback() const noexcept {
+    const std::scoped_lock lock(state_->mutex);
+    return state_->listener && state_->listener->on_own_thread();
 }
 
 bool TokenReceiver::running() const noexcept { return state_->running.load(); }
@@ -210,9 +254,9 @@ int TokenReceiver::event_fd() {
         state_->event_fd = UniqueFd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     }
     if (!state_->event_fd) return -1;
-    auto subscription = add_callback([fd = state_->event_fd.get()](const Token&) noexcept {
+    auto subscription = add_callback([state = state_.get()](const Token&) noexcept {
         const std::uint64_t one = 1;
-        static_cast<void>(!write(fd, &one, sizeof one));
+        static_cast<void>(!write(state->event_fd.get(), &one, sizeof one));
     });
     const std::scoped_lock lock(state_->mutex);
     state_->event_subscription = std::move(subscription);
@@ -222,7 +266,12 @@ int TokenReceiver::event_fd() {
 Error TokenReceiver::follow(FollowUp& follow_up) {
     const std::scoped_lock lock(state_->mutex);
     state_->follow_up = &follow_up;
-    return state_->listener ? state_->listener->follow(follow_up) : Error{};
+    if (state_->listener) {
+        if (auto error = state_->listener->follow(follow_up)) return error;
+    }
+    // The follow-up may have somebody new to tell of the current token.
+    state_->doorbell.ring();
+    return {};
 }
 
 Stats TokenReceiver::stats() const noexcept {

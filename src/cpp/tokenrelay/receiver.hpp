@@ -110,10 +110,14 @@ public:
 
     // For bindings whose callbacks may block: see FollowUp in listener.hpp.
     Error follow(FollowUp& follow_up);
-    // Stops, waiting at most `timeout` (negative: as long as it takes). False if a callback still
-    // runs: after the timeout, what its thread needs is kept alive for ever; when called from a
-    // callback, this was only the request.
+    // stop() in pieces, for callers that must look at signals: waits at most `timeout` (negative: as
+    // long as it takes). False if a callback still runs, or when called from one: ask again.
     bool stop_within(std::chrono::nanoseconds timeout) noexcept;
+    // One of its callbacks is calling.
+    bool in_callback() const noexcept;
+    // Instead of stopping before destruction: asks the threads to end and does not wait. What they
+    // need lives until they have ended. Afterwards the receiver may only be destroyed.
+    void let_go() noexcept;
     // wait() in pieces, for callers that must look at signals: what ended it.
     enum class Waited : std::uint8_t { token, timed_out, interrupted, stopped };
     // `deadline` in ns of CLOCK_MONOTONIC.

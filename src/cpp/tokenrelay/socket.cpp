@@ -38,7 +38,7 @@ std::string random_name() {
 // FNV-1a: names a lock file; not for secrecy.
 std::uint64_t hash(std::string_view text) {
     std::uint64_t value = 0xcbf29ce484222325U;
-    for (unsigned char byte : text) value = (value ^ byte) * 0x100000001b3U;
+    for (char byte : text) value = (value ^ static_cast<unsigned char>(byte)) * 0x100000001b3U;
     return value;
 }
 
@@ -107,7 +107,7 @@ std::string ListeningSocket::directory() const { return parent_of(path_); }
 Error ListeningSocket::open(const SocketPlace& place) {
     place_ = place;
     if (place.path.empty()) {
-        if (auto error = ensure_private_directory(place.directory)) return error;
+        if (auto error = ensure_directories()) return error;
         path_ = place.directory + "/" + place.program + "-" + std::to_string(getpid()) + "-" +
                 random_name() + ".sock";
     } else {
@@ -125,11 +125,17 @@ Error ListeningSocket::open(const SocketPlace& place) {
 
 Error ListeningSocket::reopen() {
     if (place_.path.empty()) {
-        if (auto error = ensure_private_directory(place_.directory)) return error;
+        if (auto error = ensure_directories()) return error;
     } else if (auto error = refuse_live_owner()) {
         return error;
     }
     return bind_and_rename();
+}
+
+// Both: whoever owns RUNTIME could replace RUNTIME/ACCOUNT.
+Error ListeningSocket::ensure_directories() const {
+    if (auto error = ensure_private_directory(parent_of(place_.directory))) return error;
+    return ensure_private_directory(place_.directory);
 }
 
 Error ListeningSocket::take_lock() {

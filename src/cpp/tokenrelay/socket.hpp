@@ -48,6 +48,7 @@ public:
     bool in_place() const noexcept;
 
 private:
+    Error ensure_directories() const;
     Error take_lock();
     Error refuse_live_owner() const;
     Error bind_and_rename();

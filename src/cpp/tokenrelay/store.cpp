@@ -8,8 +8,8 @@
 namespace tokenrelay {
 namespace {
 
-// Current, replaced but held, and the next: enough unless readers hold on to several.
-constexpr std::size_t kSlots = 4;
+// The current token and a handful of replaced ones, so that a burst is not held up by wiping them.
+constexpr std::size_t kSlots = 8;
 // Every string of the largest frame, the scheme, and the token itself.
 constexpr std::size_t kSlotBytes = sizeof(Token) + 16 + kMaxFrame;
 constexpr std::size_t kUsualToken = 4096;
@@ -118,7 +118,7 @@ void TokenStore::reclaim() noexcept {
     });
     retained_.store(retired_.size(), std::memory_order_relaxed);
     // The next publication must find a slot without asking the kernel.
-    if (free_.empty()) add_slot();
+    if (short_of_slots()) add_slot();
 }
 
 void TokenStore::free_slot(Slot& slot) noexcept {
@@ -158,7 +158,7 @@ void TokenStore::after_fork() noexcept {
     for (auto& slot : pool_) {
         // The kernel has emptied these pages (MADV_WIPEONFORK), the tokens' fields with them.
         slot->token = new (slot->memory.data()) Token;
-        free_.push_back(slot.get());
+        retired_.push_back(slot.get());  // a guard of the forking thread may be on it
     }
 }
 

@@ -42,6 +42,8 @@ public:
     void greet_new_callbacks() noexcept;
     // Writer. There are replaced tokens to wipe.
     bool has_retired() const noexcept { return !retired_.empty(); }
+    // Writer. The next publications need reclaim() first.
+    bool short_of_slots() const noexcept { return free_.size() < 2; }
     // Writer. Wipes replaced tokens that no reader holds; one membarrier(2). May allocate a slot.
     void reclaim() noexcept;
 

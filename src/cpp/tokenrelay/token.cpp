@@ -95,9 +95,8 @@ void Token::fill(const TokenUpdate& update, char* storage, std::uint64_t generat
     // A frame just received can't be valid for longer than its expiry says, whatever the wall
     // clock does afterwards.
     const std::int64_t left = to_ns(expires_at_) - now.wall;
-    boot_deadline_ = now.boot > std::numeric_limits<std::int64_t>::max() - left
-                         ? std::numeric_limits<std::int64_t>::max()
-                         : now.boot + left;
+    const bool overflows = left > 0 && now.boot > std::numeric_limits<std::int64_t>::max() - left;
+    boot_deadline_ = overflows ? std::numeric_limits<std::int64_t>::max() : now.boot + left;
     received_at_ = now.boot;
     serial_ = update.serial;
     issued_at_ = update.issued_at;

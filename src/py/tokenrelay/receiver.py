@@ -8,6 +8,7 @@ import ctypes
 import math
 import os
 import sys
+import threading
 import time
 import weakref
 from dataclasses import dataclass
@@ -30,7 +31,8 @@ EXIT_TIMEOUT = 1.0
 SPIN_BOUND = 1.0
 """Seconds of spinning after the last frame that ``busy_poll=True`` means."""
 
-_receivers: weakref.WeakSet[TokenReceiver] = weakref.WeakSet()
+# By id, for its valuerefs(), which other threads can't disturb.
+_receivers: weakref.WeakValueDictionary[int, TokenReceiver] = weakref.WeakValueDictionary()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,14 +68,12 @@ class Subscription:
     __slots__ = ("_id", "_receiver")
 
     def __init__(self, receiver: TokenReceiver, identifier: int) -> None:
-        self._receiver: TokenReceiver | None = receiver
+        self._receiver = receiver
         self._id = identifier
 
     def cancel(self) -> None:
         """End it. Returns when the callback no longer runs, except from inside it. Idempotent."""
-        receiver, self._receiver = self._receiver, None
-        if receiver is not None:
-            receiver._unsubscribe(self._id)
+        self._receiver._unsubscribe(self._id)
 
 
 class TokenReceiver(_core.Receiver):
@@ -98,6 +98,7 @@ class TokenReceiver(_core.Receiver):
 
     Raises:
         ValueError: both account and path are given, or an option is out of range.
+        TypeError: an option is of another type.
     """
 
     def __init__(
@@ -115,18 +116,19 @@ class TokenReceiver(_core.Receiver):
         if account is not None and path is not None:
             raise ValueError("give an account or a path, not both: a path needs no account")
         super().__init__(
-            account=account or "default",
-            path="" if path is None else os.fspath(path),
+            account="default" if account is None else account,
+            path="" if path is None else _absolute(path),
             program=_program(),
-            busy_poll=int(_spin_seconds(busy_poll) * 1e9),
-            cpu=-1 if cpu is None else cpu,
+            busy_poll=_spin_seconds(busy_poll),
+            cpu=-1 if cpu is None else _processor(cpu),
             allow_uids=list(allow_uids),
             mode=mode,
             keep_refresh_token=keep_refresh_token,
         )
-        self._bells: weakref.WeakSet[_Bell] = weakref.WeakSet()
-        self._native = None if on_native is None else self._subscribe_native(on_native)
+        self._bells: set[_Bell] = set()
+        self._bells_lock = threading.Lock()  # a bell is rung only while its descriptor is open
         self._native_function = on_native  # ctypes needs the object alive
+        self._native = None if on_native is None else self._subscribe_native(on_native)
 
     def start(self) -> Self:
         """Bind the socket and begin to listen. Idempotent.
@@ -135,7 +137,7 @@ class TokenReceiver(_core.Receiver):
             ReceiverError: with the cause and the cure.
         """
         self._start()
-        _receivers.add(self)
+        _receivers[id(self)] = self
         return self
 
     def stop(self) -> None:
@@ -143,9 +145,12 @@ class TokenReceiver(_core.Receiver):
 
         Waits for a running callback, except when called from one.
         """
-        self._stop(-1.0)
-        for bell in list(self._bells):
-            bell.ring()
+        try:
+            self._stop(-1.0)
+        finally:
+            with self._bells_lock:
+                for bell in self._bells:
+                    bell.ring()
 
     def wait(self, timeout: float | None = None, *, after: Token | None = None) -> Token:
         """The newest valid token, newer than ``after`` if given. Blocks up to ``timeout`` seconds.
@@ -188,7 +193,12 @@ class TokenReceiver(_core.Receiver):
         """Counters and latencies as of now."""
         return ReceiverStats(**self._stats())
 
-    async def next(self, *, timeout: float | None = None, after: Token | None = None) -> Token:
+    async def next(
+        self,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 - as wait() has it
+        after: Token | None = None,
+    ) -> Token:
         """`wait` for asyncio. The loop is woken by a descriptor, from no foreign thread."""
         generation = 0 if after is None else after.generation
         with _Bell(self) as bell:
@@ -222,7 +232,7 @@ class TokenReceiver(_core.Receiver):
         self.stop()
 
     async def __aenter__(self) -> Self:
-        return await asyncio.to_thread(self.start)
+        return self.start()  # takes microseconds, and a cancellation can't part it from stop()
 
     async def __aexit__(
         self,
@@ -233,7 +243,7 @@ class TokenReceiver(_core.Receiver):
         await asyncio.to_thread(self.stop)
 
     def __repr__(self) -> str:
-        state = "running" if self.running else "stopped"
+        state = "forked" if self.forked else "running" if self.running else "stopped"
         return f"<TokenReceiver {self.path or 'unbound'} {state}>"
 
     def _valid(self, generation: int) -> Token | None:
@@ -246,7 +256,7 @@ class TokenReceiver(_core.Receiver):
         if type(function).__name__ == "PyCapsule":
             return self._subscribe_capsule(function)
         address = ctypes.cast(function, ctypes.c_void_p).value
-        return self._subscribe_address(address or 0, 0)
+        return self._subscribe_address(address or 0)
 
 
 class _Bell:
@@ -259,15 +269,22 @@ class _Bell:
 
     def __enter__(self) -> Self:
         self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._subscription = self._receiver._subscribe_fd(self._fd)
-        self._loop.add_reader(self._fd, self._on_readable)
-        self._receiver._bells.add(self)
+        try:
+            self._loop.add_reader(self._fd, self._on_readable)
+            self._subscription = self._receiver._subscribe_fd(self._fd)
+        except BaseException:
+            os.close(self._fd)
+            raise
+        with self._receiver._bells_lock:
+            self._receiver._bells.add(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._receiver._bells.discard(self)
-        self._loop.remove_reader(self._fd)
+        with self._receiver._bells_lock:
+            self._receiver._bells.discard(self)
         self._subscription.cancel()
+        if not self._loop.is_closed():
+            self._loop.remove_reader(self._fd)
         os.close(self._fd)
 
     def ring(self) -> None:
@@ -292,12 +309,26 @@ def _program() -> str:
     return Path(sys.argv[0]).stem if sys.argv and sys.argv[0] else "python"
 
 
+def _absolute(path: str | os.PathLike[str]) -> str:
+    # The program may change its directory later.
+    if not os.fspath(path):
+        raise ValueError("path: empty. Leave it out to listen for an account")
+    return str(Path(path).absolute())
+
+
 def _spin_seconds(busy_poll: bool | float) -> float:
     if busy_poll is True:
         return SPIN_BOUND
-    if not 0 <= busy_poll <= 10**9:
+    if not 0 <= busy_poll < 10**9:
         raise ValueError(f"busy_poll: {busy_poll!r} is not True, False or a number of seconds")
     return float(busy_poll)
+
+
+def _processor(cpu: int) -> int:
+    count = os.sysconf("SC_NPROCESSORS_CONF")
+    if not 0 <= cpu < count:
+        raise ValueError(f"cpu: {cpu!r} is not one of this machine's processors, 0 to {count - 1}")
+    return cpu
 
 
 def _timeout(timeout: float | None) -> TokenTimeout:
@@ -307,19 +338,31 @@ def _timeout(timeout: float | None) -> TokenTimeout:
 
 
 def _stopped() -> ReceiverStopped:
-    return ReceiverStopped("the receiver is not running. Use it in a with statement, or call start()")
+    return ReceiverStopped(
+        "the receiver is not running. Use it in a with statement, or call start()"
+    )
+
+
+def _started() -> list[TokenReceiver]:
+    return [receiver for ref in _receivers.valuerefs() if (receiver := ref()) is not None]
 
 
 def _stop_all() -> None:
     # Before the interpreter goes: a thread that enters it later would end the process.
-    for receiver in list(_receivers):
-        receiver._stop(EXIT_TIMEOUT)
-    _core._close_interpreter()
+    deadline = time.monotonic() + EXIT_TIMEOUT
+    try:
+        for receiver in _started():
+            receiver._stop(0.0)
+        for receiver in _started():
+            receiver._stop(max(deadline - time.monotonic(), 0.0))
+    finally:
+        _core._close_interpreter()
 
 
 def _after_fork() -> None:
-    for receiver in list(_receivers):
+    for receiver in _started():
         receiver._after_fork()
+        receiver._bells_lock = threading.Lock()
 
 
 atexit.register(_stop_all)

@@ -1,0 +1,74 @@
+// The work of one frame and of one read, for callgrind to count: see instructions.cmake.
+//   instructions frame|current|reader COUNT
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <string_view>
+
+#include "tokenrelay/cell.hpp"
+#include "tokenrelay/frame.hpp"
+#include "tokenrelay/message.hpp"
+#include "tokenrelay/store.hpp"
+
+using namespace tokenrelay;
+
+namespace {
+
+constexpr Now kNow{1'700'000'000'000'000'000, 1'000'000'000};
+
+std::string frame(int serial) {
+    return R"({"access_token":")" + std::string(1270, 'k') +
+           R"(","token_type":"Bearer","expires_at":4102444800,"serial":)" +
+           std::to_string(1'000'000 + serial) + R"(,"scope":")" + std::string(100, 's') + "\"}\n";
+}
+
+}  // namespace
+
+// What callgrind collects: from the bytes in the buffer to the composed answer.
+extern "C" [[gnu::noinline]] void serve_a_frame(LineBuffer& buffer, MessageParser& parser,
+                                                TokenStore& store, Answer& answer) {
+    Message message;
+    Detail detail;
+    const auto line = buffer.next_line();
+    if (!line || parser.parse(*line, message, detail) != Refusal::none) std::abort();
+    const auto outcome = store.apply(message.update, kNow, detail);
+    if (!outcome.published) std::abort();
+    answer_accepted(answer, outcome.generation);
+    parser.wipe();
+    buffer.wipe_taken();
+}
+
+extern "C" [[gnu::noinline]] void read_with_a_guard(TokenStore& store) {
+    if (store.current()->serial() == 0) std::abort();
+}
+
+extern "C" [[gnu::noinline]] void read_with_a_reader(CellReader<Token>& reader) {
+    if (reader.read()->serial() == 0) std::abort();
+}
+
+int main(int count, char** arguments) {
+    if (count != 3) return EXIT_FAILURE;
+    const std::string_view what = arguments[1];
+    static char bytes[LineBuffer::kStorage];
+    LineBuffer buffer(bytes);
+    MessageParser parser;
+    TokenStore store;
+    const auto serve = [&](int serial) {
+        const std::string text = frame(serial);
+        std::memcpy(buffer.space().data(), text.data(), text.size());
+        buffer.received(text.size());
+        Answer answer;
+        serve_a_frame(buffer, parser, store, answer);
+        store.reclaim();
+    };
+    const int times = std::atoi(arguments[2]);
+    if (what == "frame") {
+        for (int i = 0; i < times; ++i) serve(i);
+        return EXIT_SUCCESS;
+    }
+    serve(0);
+    CellReader<Token> reader(store.cell());
+    for (int i = 0; i < times; ++i) {
+        what == "current" ? read_with_a_guard(store) : read_with_a_reader(reader);
+    }
+}

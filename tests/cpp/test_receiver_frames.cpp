@@ -1,0 +1,123 @@
+// TokenReceiver: frames over a real socket.
+#include <string>
+#include <thread>
+
+#include "receiver_fixture.hpp"
+
+using namespace tokenrelay;
+using namespace check;
+using namespace std::chrono_literals;
+
+TEST(a_token_arrives_and_is_answered) {
+    Fixture fixture;
+    Peer peer(fixture.path());
+    CHECK_EQUAL(peer.ask(frame(1)), accepted(1));
+    CHECK_EQUAL(fixture.receiver.current()->access_token(), "t1");
+    CHECK_EQUAL(peer.ask(frame(2)), accepted(2));
+    CHECK(!peer.readable());  // stays open
+}
+
+TEST(a_bare_token_is_answered_and_ends_the_connection) {
+    Fixture fixture;
+    Peer peer(fixture.path());
+    CHECK_EQUAL(peer.ask("test_token_abc123\n"), accepted(1));
+    CHECK(peer.ended());
+}
+
+TEST(a_frame_may_come_byte_by_byte) {
+    Fixture fixture;
+    Peer peer(fixture.path());
+    const std::string bytes = frame(1) + frame(2);
+    for (const char byte : bytes) CHECK(peer.send({&byte, 1}));
+    CHECK_EQUAL(peer.line().value_or(""), accepted(1));
+    CHECK_EQUAL(peer.line().value_or(""), accepted(2));
+}
+
+TEST(frames_may_come_together) {
+    Fixture fixture;
+    Peer peer(fixture.path());
+    std::string frames;
+    for (int i = 1; i <= 100; ++i) frames += i % 10 == 0 ? "{}\n" : frame(i);
+    CHECK(peer.send(frames));
+    for (int i = 1, generation = 0; i <= 100; ++i) {
+        const std::string answer = peer.line().value_or("");
+        if (i % 10 == 0) {
+            CHECK(refused_as(answer, "malformed"));
+        } else {
+            CHECK_EQUAL(answer, accepted(++generation));
+        }
+    }
+}
+
+TEST(after_a_half_close_what_is_complete_is_answered) {
+    Fixture fixture;
+    Peer peer(fixture.path());
+    CHECK(peer.send(frame(1) + frame(2) + R"({"access_token":"last"})"));
+    peer.finish();
+    for (int i = 1; i <= 3; ++i) CHECK_EQUAL(peer.line().value_or(""), accepted(i));
+    CHECK(peer.ended());
+    CHECK_EQUAL(fixture.receiver.current()->access_token(), "last");
+}
+
+TEST(large_frames_flow_through) {
+    Fixture fixture;
+    Peer peer(fixture.path());
+    const std::string padding(60'000, 'x');
+    std::thread sender([&] {
+        for (int i = 1; i <= 30; ++i) {
+            std::string bytes = frame(i);
+            bytes.insert(1, "\"x\":\"" + padding + "\",");
+            CHECK(peer.send(bytes));
+        }
+    });
+    for (int i = 1; i <= 30; ++i) CHECK_EQUAL(peer.line().value_or(""), accepted(i));
+    sender.join();
+}
+
+TEST(too_large_a_frame_ends_the_connection) {
+    Fixture fixture;
+    Peer peer(fixture.path());
+    CHECK(peer.send(std::string(65'538, 'x')));
+    CHECK(refused_as(peer.line().value_or(""), "too_large"));
+    CHECK(peer.ended());
+}
+
+TEST(a_frame_not_complete_after_two_seconds_is_refused) {
+    Fixture fixture;
+    Peer slow(fixture.path());
+    Peer idle(fixture.path());
+    const auto began = Clock::now();
+    CHECK(slow.send("{"));
+    CHECK(refused_as(slow.line().value_or(""), "timeout"));
+    CHECK(slow.ended());
+    CHECK(Clock::now() - began >= 1990ms);
+    CHECK(!idle.readable());  // waits for ever before a frame's first byte
+    CHECK_EQUAL(idle.ask(frame(1)), accepted(1));
+    CHECK_EQUAL(fixture.receiver.stats().refused[static_cast<std::size_t>(Refusal::timeout)], 1U);
+}
+
+TEST(a_peer_that_never_reads_is_dropped_and_disturbs_nobody) {
+    Fixture fixture;
+    Peer deaf(fixture.path());
+    Peer other(fixture.path());
+    std::thread flood([&] {
+        std::string frames;
+        for (int i = 0; i < 1000; ++i) frames += "{}\n";
+        while (deaf.send(frames)) {
+        }
+    });
+    for (int i = 1; i <= 20; ++i) CHECK_EQUAL(other.ask(frame(i)), accepted(i));
+    flood.join();
+    CHECK(eventually([&] { return fixture.receiver.stats().connections == 1; }));
+}
+
+TEST(a_refresh_token_is_kept_only_if_wanted) {
+    for (const bool keep : {false, true}) {
+        Fixture fixture(Options{.keep_refresh_token = keep});
+        Peer peer(fixture.path());
+        CHECK_EQUAL(peer.ask(R"({"access_token":"a","refresh_token":"r"})"
+                             "\n"),
+                    accepted(1));
+        CHECK_EQUAL(fixture.receiver.current()->refresh_token(), keep ? "r" : "");
+    }
+}

@@ -1,0 +1,68 @@
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <fstream>
+#include <string>
+#include <utility>
+
+#include "check.hpp"
+#include "tokenrelay/secret_memory.hpp"
+
+using tokenrelay::SecretMemory;
+
+namespace {
+
+// The flags that the kernel shows for the mapping which begins at `address` (proc_pid_smaps(5)).
+std::string flags_of(const void* address) {
+    std::ostringstream wanted;
+    wanted << std::hex << reinterpret_cast<std::uintptr_t>(address) << '-';
+    std::ifstream maps("/proc/self/smaps");
+    bool found = false;
+    for (std::string line; std::getline(maps, line);) {
+        if (line.starts_with(wanted.str())) found = true;
+        if (found && line.starts_with("VmFlags:")) return line;
+    }
+    return "";
+}
+
+}  // namespace
+
+TEST(memory_is_whole_zeroed_pages) {
+    const SecretMemory memory(5000);
+    CHECK_EQUAL(memory.size() % static_cast<std::size_t>(sysconf(_SC_PAGESIZE)), 0U);
+    CHECK(memory.size() >= 5000);
+    CHECK(std::all_of(memory.data(), memory.data() + memory.size(), [](char c) { return !c; }));
+}
+
+TEST(memory_stays_out_of_core_dumps_and_of_children) {
+    const SecretMemory memory(4096);
+    const std::string flags = flags_of(memory.data());
+    CHECK(flags.find(" dd") != flags.npos);
+    CHECK(flags.find(" wf") != flags.npos);
+    CHECK_EQUAL(flags.find(" lo") != flags.npos, memory.locked());
+}
+
+TEST(a_forked_child_sees_zeros) {
+    SecretMemory memory(4096);
+    std::strcpy(memory.data(), "secret");
+    const pid_t child = fork();
+    if (child == 0) _exit(memory.data()[0] == 0 ? 0 : 1);
+    int status = -1;
+    waitpid(child, &status, 0);
+    CHECK_EQUAL(status, 0);
+    CHECK_EQUAL(std::string(memory.data()), "secret");
+}
+
+TEST(a_move_takes_the_pages) {
+    SecretMemory memory(4096);
+    char* const data = memory.data();
+    SecretMemory other(std::move(memory));
+    CHECK(memory.data() == nullptr);
+    CHECK(other.data() == data);
+    SecretMemory third;
+    third = std::move(other);
+    CHECK(third.data() == data);
+    third.prefault(1 << 20);  // beyond its end: bounded
+}

@@ -1,0 +1,115 @@
+// A receiver without sockets and threads: LineBuffer, MessageParser and TokenStore, put together as
+// Listener::serve_line does, with the clock in the test's hand.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "tokenrelay/frame.hpp"
+#include "tokenrelay/message.hpp"
+#include "tokenrelay/store.hpp"
+
+namespace check {
+
+class WireReceiver {
+public:
+    explicit WireReceiver(bool keep_refresh_token) : keep_refresh_token_(keep_refresh_token) {}
+
+    // A new connection, if the receiver closed the one before.
+    void open() {
+        if (closed_) input_.reset();
+        closed_ = false;
+    }
+    bool closed() const { return closed_; }
+
+    // The answers to bytes that arrive together at the Unix time `wall`.
+    std::string feed(std::string_view bytes, std::int64_t wall) {
+        std::string answers;
+        while (!bytes.empty() && !closed_) {
+            const auto space = input_.space();
+            const std::size_t size = std::min(space.size(), bytes.size());
+            std::memcpy(space.data(), bytes.data(), size);
+            input_.received(size);
+            bytes.remove_prefix(size);
+            answers += serve_lines(wall);
+        }
+        return answers;
+    }
+
+    // The answer to the last line, at the end of the stream; closes.
+    std::string finish(std::int64_t wall) {
+        std::string answers;
+        if (const auto line = closed_ ? std::nullopt : input_.last_line()) {
+            answers = serve(*line, wall);
+        }
+        closed_ = true;
+        return answers;
+    }
+
+    // No token any more and a new connection, as in a forked child; the generations go on.
+    void forget() {
+        store_.after_fork();
+        closed_ = true;
+        open();
+    }
+
+    tokenrelay::Guard<tokenrelay::Token> token() const { return store_.current(); }
+
+private:
+    std::string serve_lines(std::int64_t wall) {
+        std::string answers;
+        while (!closed_) {
+            const auto line = input_.next_line();
+            if (!line) break;
+            answers += serve(*line, wall);
+        }
+        input_.wipe_taken();
+        if (!closed_ && input_.too_large()) answers += refuse(tokenrelay::Refusal::too_large);
+        return answers;
+    }
+
+    std::string refuse(tokenrelay::Refusal refusal) {
+        closed_ = true;
+        tokenrelay::Answer answer;
+        tokenrelay::answer_refused(answer, refusal, "", {});
+        return std::string(answer.view());
+    }
+
+    std::string serve(std::string_view line, std::int64_t wall) {
+        using tokenrelay::Refusal;
+        if (line.empty()) return "";
+        tokenrelay::Message message;
+        tokenrelay::Detail detail;
+        tokenrelay::TokenStore::Outcome outcome;
+        outcome.refusal = parser_.parse(line, message, detail);
+        if (outcome.refusal == Refusal::none) {
+            if (message.kind == tokenrelay::MessageKind::refresh_refused) return "";
+            if (!keep_refresh_token_) message.update.refresh_token = {};
+            const std::int64_t now = wall * 1'000'000'000;
+            outcome = store_.apply(message.update, {now, now}, detail);
+        }
+        closed_ = message.bare || outcome.refusal == Refusal::too_large;
+        tokenrelay::Answer answer;
+        if (outcome.refusal == Refusal::none) {
+            tokenrelay::answer_accepted(answer, outcome.generation);
+        } else {
+            tokenrelay::answer_refused(answer, outcome.refusal, detail.view(), outcome.serial);
+        }
+        parser_.wipe();
+        store_.reclaim();
+        return std::string(answer.view());
+    }
+
+    std::unique_ptr<char[]> storage_ = std::make_unique<char[]>(tokenrelay::LineBuffer::kStorage);
+    tokenrelay::LineBuffer input_{storage_.get()};
+    tokenrelay::MessageParser parser_;
+    tokenrelay::TokenStore store_;
+    const bool keep_refresh_token_;
+    bool closed_ = false;
+};
+
+}  // namespace check

@@ -1,0 +1,118 @@
+"""What a token costs in system calls, counted by strace in a receiver of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FRAMES = 50
+
+# Prints its process id, then takes tokens until its input ends.
+PROGRAM = """
+import os, sys
+from tokenrelay import TokenReceiver
+with TokenReceiver(path=sys.argv[1]) as receiver:
+    if sys.argv[2] == "python":
+        receiver.subscribe(lambda token: os.write(1, b"."))
+    os.write(1, b"ready")
+    sys.stdin.read()
+"""
+
+
+class Traced:
+    """A receiver under strace, and a sender that waits until it has gone back to sleep."""
+
+    def __init__(self, directory: Path, callback: str) -> None:
+        self.path = str(directory / "receiver.sock")
+        self._log = directory / "strace.log"
+        self._process = subprocess.Popen(
+            ["strace", "-f", "-qq", "-o", str(self._log), sys.executable, "-c", PROGRAM]
+            + [self.path, callback],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert self._process.stdout is not None
+        self._output = self._process.stdout.fileno()
+        assert os.read(self._output, 5) == b"ready"
+        self._callback = callback
+        self._sender = socket.socket(socket.AF_UNIX)
+        self._sender.connect(self.path)
+
+    def send(self, serial: int) -> None:
+        self._sender.sendall(
+            b'{"access_token":"%s%d","expires_at":4102444800,"serial":%d}\n'
+            % (b"k" * 1270, serial, serial)
+        )
+        assert b'"ok":true' in self._sender.recv(4096)
+        if self._callback == "python":
+            assert os.read(self._output, 1) == b"."
+
+    def calls(self) -> dict[str, Counter[str]]:
+        """End the receiver. Calls by thread, from the first frame's end to the last one's."""
+        self._sender.close()
+        self._process.communicate(timeout=30)
+        lines = self._log.read_text().splitlines()
+        answers = [at for at, line in enumerate(lines) if '"{\\"ok\\":true' in line]
+        found: dict[str, Counter[str]] = {}
+        for line in lines[answers[0] + 1 : answers[-1] + 1]:
+            # A call that was interrupted by another thread's line is counted where it began.
+            if begun := re.match(r"(\d+) +(\w+)\(", line):
+                found.setdefault(begun[1], Counter())[begun[2]] += 1
+        return found
+
+    def close(self) -> None:
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGKILL)
+            self._process.communicate()
+
+
+@pytest.fixture
+def traced(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Traced]:
+    receiver = Traced(tmp_path, request.param)
+    yield receiver
+    receiver.close()
+
+
+def total(calls: dict[str, Counter[str]]) -> Counter[str]:
+    return sum(calls.values(), Counter())
+
+
+@pytest.mark.parametrize("traced", ["none"], indirect=True)
+def test_a_token_costs_one_read_one_answer_and_one_barrier(traced: Traced) -> None:
+    for serial in range(1, FRAMES + 2):
+        traced.send(serial)
+    calls = total(traced.calls())
+    assert calls["recvfrom"] == FRAMES
+    assert calls["sendto"] == FRAMES
+    # Nothing is wiped while the next frame is there already.
+    assert calls["membarrier"] <= FRAMES
+    # A look whether more is there, before the old token is wiped; then the wait.
+    assert calls["epoll_wait"] <= 2 * FRAMES
+    assert set(calls) <= {"recvfrom", "sendto", "membarrier", "epoll_wait"}
+
+
+@pytest.mark.parametrize("traced", ["python"], indirect=True)
+def test_a_python_callback_adds_a_handful(traced: Traced) -> None:
+    for serial in range(1, FRAMES + 2):
+        traced.send(serial)
+    calls = total(traced.calls())
+    assert calls["recvfrom"] == FRAMES
+    assert calls["sendto"] == FRAMES
+    assert calls["membarrier"] <= FRAMES
+    # The late wipe, should the callback take long: armed once, until it has rung.
+    assert calls["timerfd_settime"] <= FRAMES
+    # The program's own signal mask for its callback, and back.
+    assert calls["rt_sigprocmask"] <= 2 * FRAMES
+    assert calls["write"] == FRAMES  # the callback's own
