@@ -9,7 +9,13 @@ from authlib.oauth2.auth import ClientAuth
 
 from tokenrelay.sender.clock import Clock, SystemClock
 from tokenrelay.sender.discovery import Endpoints, configured_endpoints, discover
-from tokenrelay.sender.http_client import ClientFactory, NoAnswerError, default_client, exchange
+from tokenrelay.sender.http_client import (
+    Answer,
+    ClientFactory,
+    NoAnswerError,
+    default_client,
+    exchange,
+)
 from tokenrelay.sender.logs import redactor
 from tokenrelay.sender.oauth_response import Kind, Outcome, classify, lost_answer, presentable
 
@@ -23,7 +29,7 @@ SECRET_FIELDS = ("refresh_token", "code", "code_verifier", "device_code", "token
 
 
 class TokenEndpoint:
-    """One account's token endpoint. Never retries by itself; raises nothing but cancellation."""
+    """One account's token endpoint. Never retries by itself."""
 
     def __init__(
         self,
@@ -36,6 +42,7 @@ class TokenEndpoint:
         self._client_factory = client_factory or default_client
         self._clock = clock or SystemClock()
         self._endpoints = configured_endpoints(account)
+        self._asked_issuer = account.issuer is None
         redactor.register(self._secret)
 
     @property
@@ -43,12 +50,14 @@ class TokenEndpoint:
         """What is known by now; `locate` completes it."""
         return self._endpoints
 
-    async def locate(self) -> Outcome | None:
-        """Finds the endpoints through the issuer, once, if need be; an outcome if that failed."""
-        if self._endpoints.token_url is not None:
+    async def locate(self, wanted: str = "token_url") -> Outcome | None:
+        """Finds the endpoints through the issuer, once, if ``wanted`` is not known; an outcome if
+        that failed. One that the issuer does not name stays None."""
+        if getattr(self._endpoints, wanted) is not None or self._asked_issuer:
             return None
         try:
             self._endpoints = await discover(self._account, self._client_factory)
+            self._asked_issuer = True
         except NoAnswerError as error:
             return lost_answer(str(error), sent=False)
         except ValueError as error:
@@ -61,21 +70,12 @@ class TokenEndpoint:
         return await self.request(form)
 
     async def request(self, form: Mapping[str, str]) -> Outcome:
-        """One POST of ``form`` with the client's authentication."""
+        """One POST of ``form`` with the client's authentication; raises nothing."""
         if failure := await self.locate():
             return failure
-        url = str(self._endpoints.token_url)
-        headers, body = self._authenticated(url, urlencode(form))
         secrets = [form[key] for key in SECRET_FIELDS if key in form] + [self._secret]
         try:
-            answer = await exchange(
-                "POST",
-                url,
-                headers=headers,
-                content=body.encode("ascii"),
-                deadline=self._account.timeout,
-                client_factory=self._client_factory,
-            )
+            answer = await self.post(str(self._endpoints.token_url), form)
         except NoAnswerError as error:
             outcome = lost_answer(
                 str(error), sent=error.sent, status=error.status, partial=error.partial
@@ -84,6 +84,18 @@ class TokenEndpoint:
             now = self._clock.wall()
             outcome = classify(answer.status, answer.headers, answer.body, now)
         return presentable(outcome, secrets)
+
+    async def post(self, url: str, form: Mapping[str, str]) -> Answer:
+        """As `request`, to another endpoint of the provider; NoAnswerError where none came."""
+        headers, body = self._authenticated(url, urlencode(form))
+        return await exchange(
+            "POST",
+            url,
+            headers=headers,
+            content=body.encode("ascii"),
+            deadline=self._account.timeout,
+            client_factory=self._client_factory,
+        )
 
     @property
     def _secret(self) -> str:

@@ -60,7 +60,8 @@ class TokenResponse:
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """The meaning of one try. ``detail`` is for people, after `presentable`; ``rescued`` is a
-    refresh token that came in an answer of no other use; ``unsent``: nothing left this machine."""
+    refresh token that came in an answer of no other use; ``unsent``: nothing left this machine;
+    ``error``: OAuth's own code for a refusal, whatever the status."""
 
     kind: Kind
     detail: str
@@ -68,12 +69,25 @@ class Outcome:
     token: TokenResponse | None = None
     rescued: str | None = field(default=None, repr=False)
     unsent: bool = False
+    error: str | None = None
 
 
 def classify(status: int, headers: Mapping[str, str], body: bytes | None, now: float) -> Outcome:
     """The outcome of an answer. ``headers`` have lower-case names; ``body`` is None where it was
     too long; ``now`` is Unix time, for Retry-After."""
     fields = parse_object(body)
+    error = fields.get("error") if fields else None
+    outcome = _classify(status, headers, body, fields, now)
+    return replace(outcome, error=error) if isinstance(error, str) else outcome
+
+
+def _classify(
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes | None,
+    fields: dict[str, Any] | None,
+    now: float,
+) -> Outcome:
     rescued = _refresh_token(fields) if fields is not None else None
     retry_after = parse_retry_after(headers.get("retry-after"), now)
     if status == 200:

@@ -25,3 +25,6 @@ SCHWAB: Mapping[str, Any] = MappingProxyType(
 PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {"generic": MappingProxyType({}), "schwab": SCHWAB}
 )
+
+# A new login there ends the one before.
+ONE_LOGIN_ONLY = frozenset({"schwab"})

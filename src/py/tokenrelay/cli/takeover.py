@@ -1,0 +1,61 @@
+"""Telling a running sender of a login or a logout."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from tokenrelay.cli.sender import ask
+from tokenrelay.sender.errors import SenderError
+
+if TYPE_CHECKING:
+    from tokenrelay.sender.tokens import TokenSet
+
+# A sender without a login looks for one each second, by itself.
+PATIENCE_SECONDS, POLL_SECONDS = 3.0, 0.1
+WAITING_PHASES = ("login_needed", "lost_rotation")
+START_ONE = "Next: tokenrelay run (no sender runs)"
+BY_ITSELF = "A running sender takes it up by itself within 30 s; see: tokenrelay status"
+
+
+def tell_sender(account: str, token: TokenSet) -> str:
+    """Has the running sender serve ``token`` now; returns what to tell the user."""
+    try:
+        return _tell(account, token)
+    except SenderError:
+        # The login is saved, whatever the sender is busy with.
+        return BY_ITSELF
+
+
+def tell_sender_of_logout(account: str) -> None:
+    """Has the running sender, if there is one, notice that it can refresh no more."""
+    # Where it noticed already, it refuses: just as well.
+    with suppress(SenderError):
+        ask("refresh", account=account)
+
+
+def _tell(account: str, token: TokenSet) -> str:
+    deadline, asked = time.monotonic() + PATIENCE_SECONDS, False
+    while (found := _find(account)) is not None:
+        if found["token"] is not None and found["token"]["serial"] >= token.serial:
+            count = sum(bool(one["connected"]) for one in found["receivers"])
+            return f"The running sender serves it: {count} receiver{'s' * (count != 1)} connected"
+        if not asked and found["token"] is not None and found["phase"] not in WAITING_PHASES:
+            # It adopts what is newer in the token file and asks the provider for nothing.
+            ask("refresh", account=account)
+            asked = True
+        if time.monotonic() > deadline:
+            return BY_ITSELF
+        time.sleep(POLL_SECONDS)
+    return START_ONE
+
+
+def _find(account: str) -> dict[str, Any] | None:
+    reply = ask("status")
+    if reply is None:
+        return None
+    found = next((one for one in reply["accounts"] if one["name"] == account), None)
+    if found is None:
+        raise SenderError(f"the running sender does not know {account}")
+    return dict(found)
