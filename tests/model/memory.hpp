@@ -39,7 +39,7 @@ struct Message {
     View view;
     Byte value = 0;
     Byte read_modify_write = 0;  // nothing may come between it and the write it replaced
-    Byte label = 0;              // for properties only
+    Byte label = 0;  // for properties only
     std::array<Byte, 5> unused{};
 };
 

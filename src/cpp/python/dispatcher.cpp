@@ -12,7 +12,7 @@ namespace tokenrelay::python {
 namespace {
 
 bool call(PyObject* callback, PyObject* token) {
-    PyObject* const result = PyObject_CallOneArg(callback, token);
+    PyObject* const result = PyObject_Vectorcall(callback, &token, 1, nullptr);
     if (!result) PyErr_WriteUnraisable(callback);
     Py_XDECREF(result);
     return result != nullptr;

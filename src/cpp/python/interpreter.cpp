@@ -37,8 +37,8 @@ void own_thread::detach() noexcept { kept_state = PyEval_SaveThread(); }
 void own_thread::release() noexcept {
     if (!kept_state) return;
     attach();
-    PyThreadState_Clear(PyThreadState_Get());
-    PyThreadState_DeleteCurrent();
+    // The counterpart of attach()'s PyGILState_Ensure(): deletes the state.
+    or_park([] { PyGILState_Release(PyGILState_UNLOCKED); });
     kept_state = nullptr;
 }
 

@@ -135,11 +135,13 @@ private:
     // The current object, named in `slot`; null where there is none.
     const T* protect(std::atomic<detail::Hazard>& slot, bool fenced) const noexcept {
         const T* object = current_.load(std::memory_order_acquire);
-        if (!object) [[unlikely]] return nullptr;
+        if (!object) [[unlikely]]
+            return nullptr;
         post(slot, reinterpret_cast<detail::Hazard>(object), fenced);
         // Acquire: if the address was reused meanwhile, its new contents are seen. Sequentially
         // consistent where fenced: not before the posting.
-        if (validate() != object) [[unlikely]] return ask_for_help(slot, fenced);
+        if (validate() != object) [[unlikely]]
+            return ask_for_help(slot, fenced);
         return object;
     }
 
@@ -202,7 +204,8 @@ public:
     const T* read() noexcept {
         // Nothing was published since, or the same address again: then it is protected by the very
         // slot that kept it from being reused.
-        if (cell_->current_.load(std::memory_order_acquire) != seen_) [[unlikely]] look();
+        if (cell_->current_.load(std::memory_order_acquire) != seen_) [[unlikely]]
+            look();
         return seen_;
     }
 

@@ -2,9 +2,8 @@
 // change does not move and a suspend does not stop. Both are read in user space (vdso(7)).
 #pragma once
 
-#include <ctime>
-
 #include <cstdint>
+#include <ctime>
 
 namespace tokenrelay {
 

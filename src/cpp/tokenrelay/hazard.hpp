@@ -24,7 +24,7 @@ inline constexpr std::size_t kSlotsPerRecord = 6;
 struct alignas(64) ReaderRecord {
     std::atomic<Hazard> slots[kSlotsPerRecord] = {};
     std::atomic<bool> taken{true};
-    ReaderRecord* next = nullptr;        // in the process's list; fixed once the record is listed
+    ReaderRecord* next = nullptr;  // in the process's list; fixed once the record is listed
     ReaderRecord* next_owned = nullptr;  // in the list of one thread that holds many guards
 };
 

@@ -12,7 +12,7 @@ inline constexpr std::size_t kMaxKeys = 64;                  // keys of one fram
 inline constexpr int kMaxConnections = 16;                   // at one receiver
 inline constexpr std::int64_t kMaxUnixTime = 99'999'999'999;  // 11 digits: milliseconds are refused
 inline constexpr std::int64_t kMaxSerial = 9'007'199'254'740'991;  // 2^53 - 1 (RFC 8259 §6)
-inline constexpr std::int64_t kDefaultLifetime = 30 * 60;    // s, for a token without expires_at
+inline constexpr std::int64_t kDefaultLifetime = 30 * 60;  // s, for a token without expires_at
 inline constexpr std::int64_t kFrameDeadline = 2'000'000'000;  // ns from a frame's first byte
 
 }  // namespace tokenrelay

@@ -1,6 +1,7 @@
 #include "tokenrelay/listener.hpp"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -13,6 +14,7 @@
 #include <cerrno>
 #include <climits>
 #include <cstring>
+#include <utility>
 
 namespace tokenrelay {
 namespace {
@@ -29,12 +31,14 @@ constexpr std::int64_t kBindRetry = 500 * kMillisecond;
 constexpr int kReclaimAfterMs = 1;
 constexpr std::int64_t kLateReclaim = 10 * kMillisecond;  // while a follow-up runs
 constexpr std::int64_t kOverrun = kMillisecond;
+constexpr int kForkPatienceMs = 20;
 constexpr int kReadsPerEvent = 8;  // then the other connections have their turn
 constexpr int kRecvFlags = MSG_DONTWAIT;
 constexpr int kSendFlags = MSG_DONTWAIT | MSG_NOSIGNAL;
 constexpr std::uint32_t kConnectionEvents = EPOLLIN | EPOLLRDHUP | EPOLLET;
 
 constinit thread_local const Listener* this_threads_listener = nullptr;
+constinit thread_local bool this_thread_leads = false;
 
 void add(std::atomic<std::uint64_t>& counter, std::uint64_t by = 1) noexcept {
     // The leader alone writes: no read-modify-write is needed.
@@ -119,9 +123,7 @@ void Listener::ask_to_stop() noexcept {
     doorbell_.ring();
 }
 
-bool Listener::on_own_thread() const noexcept {
-    return this_threads_listener == this;
-}
+bool Listener::on_own_thread() const noexcept { return this_threads_listener == this; }
 
 bool Listener::join(std::int64_t timeout_ns) noexcept {
     const std::int64_t deadline =
@@ -141,6 +143,17 @@ bool Listener::join(std::int64_t timeout_ns) noexcept {
     socket_.close();
     store_.reclaim();
     return true;
+}
+
+void Listener::before_fork() noexcept {
+    if (on_own_thread() && this_thread_leads) return;  // forks from a native callback
+    for (int i = 0; i < kForkPatienceMs && !(held_for_fork_ = leader_.try_lock()); ++i) {
+        poll(nullptr, 0, 1);
+    }
+}
+
+void Listener::after_fork_in_parent() noexcept {
+    if (std::exchange(held_for_fork_, false)) leader_.unlock();
 }
 
 void Listener::abandon() noexcept {
@@ -204,9 +217,15 @@ void Listener::run_follow_up() noexcept {
     pthread_sigmask(SIG_SETMASK, &blocked, nullptr);
 }
 
-void Listener::lead() noexcept { leader_.lock(); }
+void Listener::lead() noexcept {
+    leader_.lock();
+    this_thread_leads = true;
+}
 
-void Listener::hand_over() noexcept { leader_.unlock(); }
+void Listener::hand_over() noexcept {
+    this_thread_leads = false;
+    leader_.unlock();
+}
 
 // Looks at the sockets themselves, without a system call to wait, until a frame was served. False
 // when there was none for so long that sleeping is due.
@@ -248,11 +267,16 @@ bool Listener::spin(std::int64_t& last_work) noexcept {
 
 void Listener::serve_event(std::uint64_t key, std::uint32_t events) noexcept {
     switch (key) {
-        case kListenKey: return accept_all();
-        case kDoorbellKey: return serve_doorbell();
-        case kTimerKey: return serve_timer();
-        case kDirectoryKey: return serve_directory();
-        default: break;
+        case kListenKey:
+            return accept_all();
+        case kDoorbellKey:
+            return serve_doorbell();
+        case kTimerKey:
+            return serve_timer();
+        case kDirectoryKey:
+            return serve_directory();
+        default:
+            break;
     }
     Connection& connection = connections_[key & 0xffffffff];
     // The event of a connection that was closed in the same round.

@@ -45,7 +45,7 @@ public:
 struct ListenerOptions {
     std::vector<uid_t> allow_uids;
     std::int64_t busy_poll = 0;  // ns to spin after the last frame before sleeping
-    int cpu = -1;                // pin the threads there
+    int cpu = -1;  // pin the threads there
     bool keep_refresh_token = false;
 };
 
@@ -82,6 +82,11 @@ public:
 
     const std::string& path() const noexcept { return path_; }
     void read_stats(Stats& stats) const noexcept;
+    // Around fork(2): keeps the threads from opening or closing a descriptor, since the kernel copies
+    // the descriptors before the memory that names them. Waits a moment only: a callback may itself
+    // wait for the thread that forks.
+    void before_fork() noexcept;
+    void after_fork_in_parent() noexcept;
     // In a forked child: closes every descriptor; the threads do not exist there.
     void abandon() noexcept;
 
@@ -89,12 +94,12 @@ private:
     struct Connection {
         UniqueFd fd;
         LineBuffer input;
-        std::uint32_t use = 0;         // counts the connections that had this place
-        std::uint64_t order = 0;       // of acceptance
+        std::uint32_t use = 0;  // counts the connections that had this place
+        std::uint64_t order = 0;  // of acceptance
         std::int64_t frame_began = 0;  // CLOCK_BOOTTIME ns; 0: no partial frame
         bool delivered = false;
         bool sent_serial = false;
-        std::size_t unsent = 0;        // bytes in `output` that the peer has not taken
+        std::size_t unsent = 0;  // bytes in `output` that the peer has not taken
         std::array<char, 2048> output;
     };
     enum class After : std::uint8_t { keep, close };
@@ -113,7 +118,8 @@ private:
     bool read_from(Connection& connection, bool to_the_end) noexcept;
     After serve_lines(Connection& connection, std::int64_t read_at, bool at_end) noexcept;
     After serve_line(Connection& connection, std::string_view line, std::int64_t read_at) noexcept;
-    After refuse_and_close(Connection& connection, Refusal refusal, std::string_view detail) noexcept;
+    After refuse_and_close(Connection& connection, Refusal refusal,
+                           std::string_view detail) noexcept;
     bool send_answer(Connection& connection, std::string_view answer) noexcept;
     bool flush(Connection& connection) noexcept;
     void close(Connection& connection) noexcept;
@@ -136,7 +142,7 @@ private:
     ListeningSocket socket_;
     std::string path_;
     UniqueFd epoll_;
-    UniqueFd timer_;      // timerfd: frame deadlines, retries, late reclaiming
+    UniqueFd timer_;  // timerfd: frame deadlines, retries, late reclaiming
     UniqueFd directory_;  // inotify(7): the socket file was removed or replaced
     std::mutex threads_mutex_;  // guards what follows
     std::vector<std::unique_ptr<std::thread>> threads_;
@@ -148,11 +154,12 @@ private:
 
     // What follows belongs to the leader.
     std::mutex leader_;
+    bool held_for_fork_ = false;
     SecretMemory buffers_;
     std::array<Connection, kMaxConnections> connections_;
     MessageParser parser_;
     std::uint64_t accept_order_ = 0;
-    std::int64_t timer_at_ = 0;         // 0: not armed
+    std::int64_t timer_at_ = 0;  // 0: not armed
     std::int64_t retry_accept_at_ = 0;  // 0: not waiting
     std::int64_t retry_bind_at_ = 0;
 

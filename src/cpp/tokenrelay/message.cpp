@@ -32,26 +32,33 @@ enum class Key : std::uint8_t {
 };
 
 constexpr std::array<std::string_view, 11> kKeys{
-    "access_token", "refresh_token", "token_type", "scope",  "account", "expires_at",
+    "access_token", "refresh_token", "token_type",       "scope",   "account", "expires_at",
     "serial",       "issued_at",     "grant_expires_at", "refresh", "reason"};
 
 // By length first: two comparisons at most.
 Key key_of(std::string_view name) noexcept {
     const auto is = [name](Key key) { return name == kKeys[static_cast<std::size_t>(key)]; };
     switch (name.size()) {
-        case 5: return is(Key::scope) ? Key::scope : Key::unknown;
-        case 6: return is(Key::serial) ? Key::serial : is(Key::reason) ? Key::reason : Key::unknown;
+        case 5:
+            return is(Key::scope) ? Key::scope : Key::unknown;
+        case 6:
+            return is(Key::serial) ? Key::serial : is(Key::reason) ? Key::reason : Key::unknown;
         case 7:
             return is(Key::account) ? Key::account : is(Key::refresh) ? Key::refresh : Key::unknown;
-        case 9: return is(Key::issued_at) ? Key::issued_at : Key::unknown;
+        case 9:
+            return is(Key::issued_at) ? Key::issued_at : Key::unknown;
         case 10:
             return is(Key::expires_at)   ? Key::expires_at
                    : is(Key::token_type) ? Key::token_type
                                          : Key::unknown;
-        case 12: return is(Key::access_token) ? Key::access_token : Key::unknown;
-        case 13: return is(Key::refresh_token) ? Key::refresh_token : Key::unknown;
-        case 16: return is(Key::grant_expires_at) ? Key::grant_expires_at : Key::unknown;
-        default: return Key::unknown;
+        case 12:
+            return is(Key::access_token) ? Key::access_token : Key::unknown;
+        case 13:
+            return is(Key::refresh_token) ? Key::refresh_token : Key::unknown;
+        case 16:
+            return is(Key::grant_expires_at) ? Key::grant_expires_at : Key::unknown;
+        default:
+            return Key::unknown;
     }
 }
 
@@ -79,17 +86,25 @@ std::string_view name(Key key) noexcept { return kKeys[static_cast<std::size_t>(
 
 std::string_view describe(error_code error) noexcept {
     switch (error) {
-        case simdjson::DEPTH_ERROR: return "nested value";
-        case simdjson::UTF8_ERROR: return "not UTF-8";
-        case simdjson::STRING_ERROR: return "bad string";
-        case simdjson::UNCLOSED_STRING: return "unclosed string";
-        case simdjson::UNESCAPED_CHARS: return "control character in a string";
+        case simdjson::DEPTH_ERROR:
+            return "nested value";
+        case simdjson::UTF8_ERROR:
+            return "not UTF-8";
+        case simdjson::STRING_ERROR:
+            return "bad string";
+        case simdjson::UNCLOSED_STRING:
+            return "unclosed string";
+        case simdjson::UNESCAPED_CHARS:
+            return "control character in a string";
         case simdjson::NUMBER_ERROR:
-        case simdjson::BIGINT_ERROR: return "bad number, or one out of range";
+        case simdjson::BIGINT_ERROR:
+            return "bad number, or one out of range";
         case simdjson::T_ATOM_ERROR:
         case simdjson::F_ATOM_ERROR:
-        case simdjson::N_ATOM_ERROR: return "bad true, false or null";
-        default: return "not a JSON object (RFC 8259)";
+        case simdjson::N_ATOM_ERROR:
+            return "bad true, false or null";
+        default:
+            return "not a JSON object (RFC 8259)";
     }
 }
 
@@ -247,10 +262,18 @@ Refusal MessageParser::Impl::integer(Key key, json::element value, TokenUpdate& 
                                             : " is out of range: Unix seconds, not milliseconds");
     }
     switch (key) {
-        case Key::expires_at: update.expires_at = number; break;
-        case Key::serial: update.serial = number; break;
-        case Key::issued_at: update.issued_at = number; break;
-        default: update.grant_expires_at = number; break;
+        case Key::expires_at:
+            update.expires_at = number;
+            break;
+        case Key::serial:
+            update.serial = number;
+            break;
+        case Key::issued_at:
+            update.issued_at = number;
+            break;
+        default:
+            update.grant_expires_at = number;
+            break;
     }
     return Refusal::none;
 }
@@ -260,13 +283,27 @@ Refusal MessageParser::Impl::string(Key key, json::element value, Message& messa
     std::string_view text;
     if (value.get_string().get(text)) return malformed(detail, name(key), " is not a string");
     switch (key) {
-        case Key::access_token: message.update.access_token = text; break;
-        case Key::refresh_token: message.update.refresh_token = text; break;
-        case Key::token_type: token_type = text; break;
-        case Key::scope: message.update.scope = text; break;
-        case Key::account: message.update.account = text; break;
-        case Key::reason: message.reason = text; break;
-        default: refused_refresh = text == "refused"; break;
+        case Key::access_token:
+            message.update.access_token = text;
+            break;
+        case Key::refresh_token:
+            message.update.refresh_token = text;
+            break;
+        case Key::token_type:
+            token_type = text;
+            break;
+        case Key::scope:
+            message.update.scope = text;
+            break;
+        case Key::account:
+            message.update.account = text;
+            break;
+        case Key::reason:
+            message.reason = text;
+            break;
+        default:
+            refused_refresh = text == "refused";
+            break;
     }
     return Refusal::none;
 }

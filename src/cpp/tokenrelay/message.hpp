@@ -45,8 +45,8 @@ enum class MessageKind : std::uint8_t { token, refresh_refused };
 
 struct Message {
     MessageKind kind = MessageKind::token;
-    bool bare = false;        // a token alone on its line: answered, then the connection is closed
-    TokenUpdate update;       // views into the frame and the parser, until its next wipe()
+    bool bare = false;  // a token alone on its line: answered, then the connection is closed
+    TokenUpdate update;  // views into the frame and the parser, until its next wipe()
     std::string_view reason;  // of refresh_refused
 };
 

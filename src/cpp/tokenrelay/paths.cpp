@@ -16,7 +16,7 @@ bool is_label_byte(char byte) noexcept {
 }
 
 bool is_directory(const std::string& path) {
-    struct stat status {};
+    struct stat status{};
     return stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
 }
 
@@ -66,8 +66,8 @@ Error ensure_private_directory(const std::string& path) {
         make_parents(path);
         mkdir(path.c_str(), 0700);
     }
-    struct stat link {};
-    struct stat target {};
+    struct stat link{};
+    struct stat target{};
     if (lstat(path.c_str(), &link) != 0 || stat(path.c_str(), &target) != 0) {
         return system_error(errno, "cannot use the directory " + path,
                             "Set TOKENRELAY_RUNTIME_DIR to a directory of yours");
@@ -78,8 +78,9 @@ Error ensure_private_directory(const std::string& path) {
     const uid_t user = geteuid();
     // In /tmp anybody can leave a directory, or a link to one of ours.
     if (target.st_uid != user || (link.st_uid != user && link.st_uid != 0)) {
-        return {EPERM, path + " belongs to another user, who could read or replace what is in it. "
-                              "Have it removed, or set TOKENRELAY_RUNTIME_DIR"};
+        return {EPERM, path +
+                           " belongs to another user, who could read or replace what is in it. "
+                           "Have it removed, or set TOKENRELAY_RUNTIME_DIR"};
     }
     if ((target.st_mode & 077) != 0) {
         return {EPERM, path + " is open to other users. Type: chmod 700 " + path};

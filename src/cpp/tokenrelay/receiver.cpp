@@ -63,10 +63,16 @@ private:
     // The states are whole in the child: nobody is changing one.
     static void before() {
         instance().mutex_.lock();
-        for (ReceiverState* state : instance().states_) state->mutex.lock();
+        for (ReceiverState* state : instance().states_) {
+            state->mutex.lock();
+            if (state->listener) state->listener->before_fork();
+        }
     }
     static void parent() {
-        for (ReceiverState* state : instance().states_) state->mutex.unlock();
+        for (ReceiverState* state : instance().states_) {
+            if (state->listener) state->listener->after_fork_in_parent();
+            state->mutex.unlock();
+        }
         instance().mutex_.unlock();
     }
     static void child() {
@@ -99,17 +105,19 @@ void ReceiverState::after_fork() noexcept {
     new (&mutex) std::mutex;
     running.store(false);
     store.after_fork();
+    if (listener) {
+        forked.store(true);
+        // Its threads do not exist here and its locks may be held by them: closed, left as it is.
+        // First, so that no new descriptor has a number that it still remembers.
+        listener->abandon();
+        static_cast<void>(new std::shared_ptr<Listener>(std::move(listener)));
+    }
     doorbell.fd = UniqueFd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (event_fd) {
         // Under the same number, which the program may have kept.
         const UniqueFd own(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
         if (!own || dup3(own.get(), event_fd.get(), O_CLOEXEC) < 0) event_fd.reset();
     }
-    if (!listener) return;
-    forked.store(true);
-    // Its threads do not exist here and its locks may be held by them: closed, and left as it is.
-    listener->abandon();
-    static_cast<void>(new std::shared_ptr<Listener>(std::move(listener)));
 }
 
 void Subscription::cancel() noexcept {
@@ -165,13 +173,14 @@ Error TokenReceiver::start() {
     if (state_->running.load()) return {};
     const Options& options = state_->options;
     if (options.path.empty() && !is_account_name(options.account)) {
-        return {EINVAL, "'" + options.account + "' is not an account name: use 1 to 32 of a-z 0-9 _ "
-                        "- , beginning with a letter or digit"};
+        return {EINVAL, "'" + options.account +
+                            "' is not an account name: use 1 to 32 of a-z 0-9 _ "
+                            "- , beginning with a letter or digit"};
     }
-    auto listener = std::make_shared<Listener>(
-        state_->store, state_->doorbell,
-        ListenerOptions{options.allow_uids, options.busy_poll.count(), options.cpu,
-                                       options.keep_refresh_token});
+    auto listener =
+        std::make_shared<Listener>(state_->store, state_->doorbell,
+                                   ListenerOptions{options.allow_uids, options.busy_poll.count(),
+                                                   options.cpu, options.keep_refresh_token});
     state_->store.open();
     if (auto error = listener->start(place_for(options), state_->follow_up)) return error;
     state_->path = listener->path();
@@ -213,10 +222,14 @@ std::uint64_t TokenReceiver::generation() const noexcept { return state_->store.
 TokenReceiver::Waited TokenReceiver::wait_until(std::int64_t deadline,
                                                 std::uint64_t after) noexcept {
     switch (state_->store.wait(after, deadline)) {
-        case TokenStore::Waited::token: return Waited::token;
-        case TokenStore::Waited::timed_out: return Waited::timed_out;
-        case TokenStore::Waited::interrupted: return Waited::interrupted;
-        default: return Waited::stopped;
+        case TokenStore::Waited::token:
+            return Waited::token;
+        case TokenStore::Waited::timed_out:
+            return Waited::timed_out;
+        case TokenStore::Waited::interrupted:
+            return Waited::interrupted;
+        default:
+            return Waited::stopped;
     }
 }
 

@@ -30,7 +30,7 @@ struct Options {
     std::chrono::nanoseconds busy_poll{0};
     int cpu = -1;  // the receiver's thread stays on this processor
     std::vector<uid_t> allow_uids{};  // who may deliver besides our own user; root is no exception
-    mode_t mode = 0600;               // of the socket
+    mode_t mode = 0600;  // of the socket
     bool keep_refresh_token = false;  // else a refresh token that arrives is wiped
 };
 

@@ -10,8 +10,7 @@ namespace tokenrelay {
 SecretMemory::SecretMemory(std::size_t size) noexcept {
     const std::size_t page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
     size_ = (size + page - 1) / page * page;
-    void* memory =
-        mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void* memory = mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) {
         size_ = 0;
         return;

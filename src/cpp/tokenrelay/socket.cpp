@@ -31,7 +31,8 @@ std::string hex(std::uint64_t number) {
 
 std::string random_name() {
     std::uint32_t number = 0;
-    if (getrandom(&number, sizeof number, 0) != sizeof number) number = static_cast<std::uint32_t>(getpid());
+    if (getrandom(&number, sizeof number, 0) != sizeof number)
+        number = static_cast<std::uint32_t>(getpid());
     return hex(number).substr(8);
 }
 
@@ -56,7 +57,9 @@ bool fill_address(sockaddr_un& address, const std::string& path) {
     return true;
 }
 
-UniqueFd stream_socket() { return UniqueFd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)); }
+UniqueFd stream_socket() {
+    return UniqueFd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+}
 
 std::string process_name(pid_t pid) {
     char name[32] = "unknown";
@@ -67,7 +70,8 @@ std::string process_name(pid_t pid) {
 }
 
 Error in_use(const std::string& path, pid_t pid) {
-    return {EADDRINUSE, path + " is in use by process " + std::to_string(pid) + " (" + process_name(pid) +
+    return {EADDRINUSE, path + " is in use by process " + std::to_string(pid) + " (" +
+                            process_name(pid) +
                             "). Stop it, or give this receiver a path of its own"};
 }
 
@@ -78,14 +82,15 @@ Error too_long(const std::string& path) {
 }
 
 bool owned_by_us(const std::string& directory) {
-    struct stat status {};
+    struct stat status{};
     return stat(directory.c_str(), &status) == 0 && status.st_uid == geteuid();
 }
 
 // `directory`/`name`, through /proc/self/fd where the plain path does not fit into an address.
 class ShortPath {
 public:
-    ShortPath(const std::string& directory, const std::string& name) : path_(directory + "/" + name) {
+    ShortPath(const std::string& directory, const std::string& name)
+        : path_(directory + "/" + name) {
         sockaddr_un address;
         if (fill_address(address, path_)) return;
         directory_ = UniqueFd(::open(directory.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
@@ -162,7 +167,8 @@ Error ListeningSocket::take_lock() {
         return in_use(path_, pid);
     }
     const int size = std::snprintf(text, sizeof text, "%d\n", getpid());
-    if (ftruncate(lock_.get(), 0) != 0 || pwrite(lock_.get(), text, static_cast<std::size_t>(size), 0) != size) {
+    if (ftruncate(lock_.get(), 0) != 0 ||
+        pwrite(lock_.get(), text, static_cast<std::size_t>(size), 0) != size) {
         return system_error(errno, "cannot write the lock file " + lock_path);
     }
     return {};
@@ -170,7 +176,7 @@ Error ListeningSocket::take_lock() {
 
 // Under the lock no tokenrelay receiver can be alive here, but another program's socket can.
 Error ListeningSocket::refuse_live_owner() const {
-    struct stat status {};
+    struct stat status{};
     if (lstat(path_.c_str(), &status) != 0) return {};
     if (!S_ISSOCK(status.st_mode)) {
         return {EEXIST, path_ + " exists and is not a socket. Remove it, or choose another path"};
@@ -203,7 +209,7 @@ Error ListeningSocket::bind_and_rename() {
         bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) {
         return system_error(errno, "cannot bind " + path_, cure);
     }
-    struct stat status {};
+    struct stat status{};
     if (chmod(address.sun_path, place_.mode & 0777) != 0 || listen(fd.get(), kBacklog) != 0 ||
         lstat(address.sun_path, &status) != 0 || rename(address.sun_path, path_.c_str()) != 0) {
         auto error = system_error(errno, "cannot put the socket at " + path_, cure);
@@ -217,8 +223,9 @@ Error ListeningSocket::bind_and_rename() {
 }
 
 bool ListeningSocket::in_place() const noexcept {
-    struct stat status {};
-    return lstat(path_.c_str(), &status) == 0 && status.st_dev == device_ && status.st_ino == inode_;
+    struct stat status{};
+    return lstat(path_.c_str(), &status) == 0 && status.st_dev == device_ &&
+           status.st_ino == inode_;
 }
 
 void ListeningSocket::close() noexcept {
@@ -236,7 +243,8 @@ bool peer_is_allowed(int fd, const std::vector<uid_t>& allowed) noexcept {
     socklen_t size = sizeof peer;
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return false;
     if (peer.uid == geteuid()) return true;
-    return peer.uid != kOverflowUid && std::find(allowed.begin(), allowed.end(), peer.uid) != allowed.end();
+    return peer.uid != kOverflowUid &&
+           std::find(allowed.begin(), allowed.end(), peer.uid) != allowed.end();
 }
 
 }  // namespace tokenrelay

@@ -15,10 +15,10 @@
 namespace tokenrelay {
 
 struct SocketPlace {
-    std::string path;       // a fixed path, or empty for a discovered one:
+    std::string path;  // a fixed path, or empty for a discovered one:
     std::string directory;  // RUNTIME/ACCOUNT
-    std::string program;    // label in the socket's name
-    std::string locks;      // RUNTIME/locks, for fixed paths in directories of others
+    std::string program;  // label in the socket's name
+    std::string locks;  // RUNTIME/locks, for fixed paths in directories of others
     mode_t mode = 0600;
 };
 

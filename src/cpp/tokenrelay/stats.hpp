@@ -28,7 +28,8 @@ public:
         if (total == 0) return 0;
         auto left = static_cast<std::uint64_t>(q * static_cast<double>(total - 1)) + 1;
         for (int i = 0; i < kBuckets; ++i) {
-            const auto count = buckets_[static_cast<std::size_t>(i)].load(std::memory_order_relaxed);
+            const auto count =
+                buckets_[static_cast<std::size_t>(i)].load(std::memory_order_relaxed);
             if (count >= left) return upper_bound(i);
             left -= count;
         }

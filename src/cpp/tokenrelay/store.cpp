@@ -28,9 +28,7 @@ TokenStore::TokenStore() {
     }
 }
 
-TokenStore::~TokenStore() {
-    cell_.publish(nullptr);
-}
+TokenStore::~TokenStore() { cell_.publish(nullptr); }
 
 bool TokenStore::add_slot() noexcept {
     auto slot = std::make_unique<Slot>();
@@ -45,8 +43,7 @@ bool TokenStore::add_slot() noexcept {
     return true;
 }
 
-TokenStore::Outcome TokenStore::apply(const TokenUpdate& update, Now now,
-                                      Detail& detail) noexcept {
+TokenStore::Outcome TokenStore::apply(const TokenUpdate& update, Now now, Detail& detail) noexcept {
     Outcome outcome;
     outcome.generation = generation_.load(std::memory_order_relaxed);
     if (update.expires_at && *update.expires_at <= now.wall / 1'000'000'000) {
@@ -70,8 +67,8 @@ TokenStore::Outcome TokenStore::apply(const TokenUpdate& update, Now now,
     return outcome;
 }
 
-Refusal TokenStore::judge(const TokenUpdate& update, const Token& current, Now,
-                          Outcome& outcome, Detail& detail) const noexcept {
+Refusal TokenStore::judge(const TokenUpdate& update, const Token& current, Now, Outcome& outcome,
+                          Detail& detail) const noexcept {
     if (!update.serial || !current.serial() || *update.serial > *current.serial()) {
         return Refusal::none;
     }
@@ -130,14 +127,17 @@ TokenStore::Waited TokenStore::wait(std::uint64_t after, std::int64_t deadline) 
     for (;;) {
         const std::uint32_t seen = published_.value();
         if (closed_.load(std::memory_order_acquire)) return Waited::closed;
-        if (const auto token = current(); token && token->generation() > after &&
-                                          !token->expired()) {
+        if (const auto token = current();
+            token && token->generation() > after && !token->expired()) {
             return Waited::token;
         }
         switch (published_.wait(seen, deadline)) {
-            case WakeCount::Woken::advanced: continue;
-            case WakeCount::Woken::timed_out: return Waited::timed_out;
-            case WakeCount::Woken::interrupted: return Waited::interrupted;
+            case WakeCount::Woken::advanced:
+                continue;
+            case WakeCount::Woken::timed_out:
+                return Waited::timed_out;
+            case WakeCount::Woken::interrupted:
+                return Waited::interrupted;
         }
     }
 }

@@ -10,7 +10,19 @@ from typing import Annotated
 
 import typer
 
-from tokenrelay.cli import demo, import_, init, listen, refresh, send, show, status
+from tokenrelay.cli import (
+    bench,
+    demo,
+    import_,
+    init,
+    listen,
+    login,
+    logout,
+    refresh,
+    send,
+    show,
+    status,
+)
 from tokenrelay.cli import run as run_command
 from tokenrelay.cli.options import ConfigOption
 from tokenrelay.errors import TokenRelayError
@@ -26,8 +38,11 @@ app = typer.Typer(
 )
 
 COMMANDS: dict[str, Callable[..., None]] = {
+    "bench": bench.bench,
     "demo": demo.demo,
     "init": init.init,
+    "login": login.login,
+    "logout": logout.logout,
     "import": import_.import_file,
     "run": run_command.run,
     "refresh": refresh.refresh,

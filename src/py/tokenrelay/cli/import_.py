@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
+from functools import partial
+from getpass import getpass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
     from tokenrelay.sender.vault import Vault
 
 MAXIMUM_IMPORT_BYTES = 65_536
-WANTED = 'one JSON object {"access_token": "…", "refresh_token": "…", "expires_at": UNIX_SECONDS}'
 
 
 def import_file(
@@ -28,6 +29,14 @@ def import_file(
     ],
     *,
     account: AccountOption = None,
+    key_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--key-file",
+            metavar="KEY",
+            help="Holds the Fernet key of an encrypted Schwabdev database. Else it is asked for.",
+        ),
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace a newer or a damaged login.")
     ] = False,
@@ -36,71 +45,59 @@ def import_file(
 ) -> None:
     """Take over the login of another program.
 
-    FILE holds one JSON object with access_token, refresh_token and expires_at (Unix seconds);
-    it may also have issued_at, granted_at, grant_expires_at, token_type and scope.
+    FILE is schwab-py's token file, Schwabdev's tokens.db, or one JSON object with access_token,
+    refresh_token and expires_at (Unix seconds) and maybe issued_at, granted_at,
+    grant_expires_at, token_type and scope. Which one is told by its content.
 
     \b
     Example:
-      tokenrelay import login.json --account schwab
+      tokenrelay import ~/schwab-token.json --account schwab
+      tokenrelay import ~/.schwabdev/tokens.db --account schwab
     """
     from tokenrelay.sender.vault import Vault
 
     chosen = read_config(context, config).select(account)
-    token = parse_login(_read(file), "standard input" if str(file) == "-" else str(file))
+    token = _read_login(file, key_file)
     if chosen.login_lifetime and token.granted_at and not token.grant_expires_at:
         token = token.replace(grant_expires_at=int(token.granted_at + chosen.login_lifetime))
-    vault = Vault(chosen.token_file, token_url=chosen.token_url, client_id=chosen.client_id)
+    vault = Vault.of(chosen)
     if not force:
         _check_older(vault, token)
     token = vault.store(token)
     _report(chosen.name, file, vault.path, token, as_json=as_json)
 
 
-def parse_login(content: bytes, name: str, *, default_expires_at: int | None = None) -> TokenSet:
-    """The login in the plain form. SenderError says what is wrong with it."""
-    import msgspec
+def _read_login(file: Path, key_file: Path | None) -> TokenSet:
+    from tokenrelay.sender.foreign_files import is_database, parse_login, read_database
 
-    from tokenrelay.sender.tokens import FIRST_IMPOSSIBLE_SECOND, TokenSet, is_token
-
-    class Login(msgspec.Struct):
-        access_token: str
-        expires_at: int | float | None = None
-        refresh_token: str | None = None
-        issued_at: int | None = None
-        granted_at: int | None = None
-        grant_expires_at: int | None = None
-        token_type: str = "Bearer"  # noqa: S105
-        scope: str | None = None
-
-    try:
-        login = msgspec.json.decode(content, type=Login)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        # A message of msgspec names keys and types, never a value.
-        raise SenderError(f"{name}: {error}. It must be {WANTED}") from None
-    fields: dict[str, Any] = msgspec.structs.asdict(login)
-    fields["expires_at"] = fields["expires_at"] or default_expires_at
-    if fields["expires_at"] is None:
-        raise SenderError(f"{name}: expires_at is missing. It must be {WANTED}")
-    for key in ("access_token", "refresh_token"):
-        if fields[key] is not None and not is_token(fields[key]):
-            raise SenderError(f"{name}: {key} is empty, too long or holds a byte no token may have")
-    for key in ("expires_at", "issued_at", "granted_at", "grant_expires_at"):
-        if fields[key] is not None and not 0 < fields[key] < FIRST_IMPOSSIBLE_SECOND:
-            raise SenderError(f"{name}: {key} is not in Unix seconds. Milliseconds? Divide by 1000")
-    if login.token_type.lower() != "bearer":
-        raise SenderError(f"{name}: token_type must be Bearer; no other kind can be sent")
-    return TokenSet(**{**fields, "expires_at": int(fields["expires_at"])})
-
-
-def _read(file: Path) -> bytes:
     if str(file) == "-":
-        content = sys.stdin.buffer.read(MAXIMUM_IMPORT_BYTES + 1)
-    else:
-        with file.open("rb") as opened:
-            content = opened.read(MAXIMUM_IMPORT_BYTES + 1)
+        return parse_login(_read(sys.stdin.buffer, "standard input"), "standard input")
+    with file.open("rb") as opened:
+        start = opened.read(16)
+        if not is_database(start):
+            return parse_login(start + _read(opened, str(file)), str(file))
+    return read_database(file, partial(_ask_key, file, key_file))
+
+
+def _read(stream: BinaryIO, name: str) -> bytes:
+    content = stream.read(MAXIMUM_IMPORT_BYTES + 1)
     if len(content) > MAXIMUM_IMPORT_BYTES:
-        raise SenderError(f"{file}: over {MAXIMUM_IMPORT_BYTES} bytes. It must be {WANTED}")
+        raise SenderError(f"{name}: over {MAXIMUM_IMPORT_BYTES} bytes: no login is that long")
     return content
+
+
+def _ask_key(file: Path, key_file: Path | None) -> str:
+    """The key never comes by an argument or a variable, where other processes could see it."""
+    from tokenrelay.sender.config_values import read_secret
+
+    if key_file is not None:
+        try:
+            return read_secret(key_file)
+        except ValueError as error:
+            raise SenderError(str(error)) from None
+    if not sys.stdin.isatty():
+        raise SenderError(f"{file}: is encrypted. Name the file that holds its key: --key-file KEY")
+    return getpass(f"Key of {file} (Fernet, not shown): ")
 
 
 def _check_older(vault: Vault, token: TokenSet) -> None:
@@ -141,4 +138,5 @@ def _report(account: str, file: Path, path: Path, token: TokenSet, *, as_json: b
         note(f"There is no refresh_token in {file}: the login ends with this access token.")
     elif str(file) != "-":
         note(f"Stop the program that used it and remove its copy: rm {file}")
+        note("How that program gets its tokens from now on: docs/coming-from.md")
     note("Next: tokenrelay run (a running sender takes it up by itself within 30 s)")

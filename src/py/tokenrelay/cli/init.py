@@ -51,7 +51,9 @@ client_secret_file = "~/.config/tokenrelay/default.secret"  # chmod 600
 
 TAIL = """\
 # sockets = ["/tmp/bigbrother_token.sock"]                  # receivers at fixed paths
+# mirror = ["~/bots/token.json"]                            # for programs that can only read a file
 # include_refresh_token = false
+# encrypt = "keyring"        # the token file, at rest; or "credential:NAME" of systemd
 # on_event = ["notify-send", "{event}", "{account}"]
 
 [sender]

@@ -62,18 +62,22 @@ async def _refresh_once(account: Account) -> TokenSet:
 
     from tokenrelay.sender.clock import SystemClock
     from tokenrelay.sender.logs import get_log
+    from tokenrelay.sender.mirror import Mirror
     from tokenrelay.sender.oauth import TokenEndpoint
     from tokenrelay.sender.refresher import Refresher
     from tokenrelay.sender.vault import Vault
 
-    clock = SystemClock()
+    clock, log = SystemClock(), get_log()
+    mirror = Mirror(account.mirror, include_refresh_token=account.include_refresh_token, log=log)
     refresher = Refresher(
         account,
-        Vault(account.token_file, token_url=account.token_url, client_id=account.client_id),
+        Vault.of(account),
         TokenEndpoint(account, clock=clock),
-        publish=lambda _: None,
+        publish=mirror.publish,
         clock=clock,
         random=SystemRandom(),
-        log=get_log(),
+        log=log,
     )
-    return await refresher.refresh_now(reason="command line")
+    token = await refresher.refresh_now(reason="command line")
+    await mirror.write()
+    return token

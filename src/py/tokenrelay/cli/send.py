@@ -84,7 +84,7 @@ def send(
 
 
 def _parse(content: str) -> TokenSet:
-    from tokenrelay.cli.import_ import parse_login
+    from tokenrelay.sender.foreign_files import parse_login
     from tokenrelay.sender.tokens import TokenSet
 
     expires_at = int(time.time()) + LIFETIME_SECONDS

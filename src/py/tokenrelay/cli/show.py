@@ -56,7 +56,7 @@ def _find(
 
     chosen = read_config(context, option).select(name)
     path = chosen.token_file
-    token = Vault(path, token_url=chosen.token_url, client_id=chosen.client_id).load()
+    token = Vault.of(chosen).load()
     if token is None:
         raise LoginNeeded(name, f"there is no token file {path}")
     return name, {key: getattr(token, key) for key in SHOWN} | {"source": "file"}

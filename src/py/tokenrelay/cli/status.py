@@ -79,10 +79,12 @@ def _collect(context: typer.Context, option: Path | None) -> dict[str, Any]:
 
 
 def _read_account(account: Account) -> dict[str, Any]:
+    from tokenrelay.sender import warnings
     from tokenrelay.sender.account_runner import describe_token
+    from tokenrelay.sender.attempt import login_end
     from tokenrelay.sender.vault import Vault
 
-    vault = Vault(account.token_file, token_url=account.token_url, client_id=account.client_id)
+    vault = Vault.of(account)
     token, error = None, None
     try:
         token = vault.load()
@@ -90,11 +92,14 @@ def _read_account(account: Account) -> dict[str, Any]:
         error = str(problem)
     if token is None and error is None:
         error = str(LoginNeeded(account.name, f"there is no token file {vault.path}"))
+    end = None if token is None else login_end(token, account)
+    plan = None if token is None else warnings.plan_for(account, token, end)
     return {
         "name": account.name,
         "phase": "no sender",
         "token": token and describe_token(token),
-        "grant_expires_at": token and token.grant_expires_at,
+        "grant_expires_at": end,
+        "login_warning": warnings.describe(account.name, plan, time.time()),
         "last_refresh_at": None,
         "next_refresh_at": None,
         "refreshes": 0,

@@ -24,6 +24,12 @@ def render(status: dict[str, Any], now: float) -> RenderableType:
     parts.append(_accounts_table(accounts, now))
     if any(account["receivers"] for account in accounts):
         parts += [Text(), _receivers_table(accounts, now)]
+    parts += [
+        # On a line of its own, so that a narrow terminal does not break the command.
+        Text(f"\n{account['login_warning']}".replace(": tokenrelay", ":\n  tokenrelay"), "yellow")
+        for account in accounts
+        if account["login_warning"]
+    ]
     for account in accounts:
         if account["last_error"]:
             parts.append(Text(f"\n{_with_name(account)}", style="red"))

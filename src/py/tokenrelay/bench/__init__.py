@@ -1,0 +1,1 @@
+"""`tokenrelay bench`: the latency promise, measured on the user's machine."""
