@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from tokenrelay.sender.account_watch import AccountWatch
 from tokenrelay.sender.delivery import Delivery
 from tokenrelay.sender.errors import LoginNeeded, NobodyReceived, RefreshFailed, SenderError
+from tokenrelay.sender.events import EventHook
+from tokenrelay.sender.mirror import Mirror
 from tokenrelay.sender.oauth import TokenEndpoint
 from tokenrelay.sender.refresher import Refresher
 from tokenrelay.sender.tokens import TokenSet, fingerprint
@@ -43,7 +46,7 @@ class AccountRunner:
         self.name = account.name
         self._clock = clock
         self._log = log.bind(account=account.name)
-        vault = Vault(account.token_file, token_url=account.token_url, client_id=account.client_id)
+        vault = Vault.of(account)
         self._delivery = Delivery(
             account.name,
             runtime_directories=runtimes,
@@ -59,10 +62,22 @@ class AccountRunner:
             account,
             vault,
             TokenEndpoint(account, clock=clock),
-            publish=self._delivery.publish,
+            publish=self._publish,
             clock=clock,
             random=SystemRandom(),
             log=log,
+        )
+        self._mirror = Mirror(
+            account.mirror, include_refresh_token=account.include_refresh_token, log=self._log
+        )
+        self._hook = EventHook(account.on_event, account.name, clock=clock, log=self._log)
+        self._watch = AccountWatch(
+            account,
+            state=lambda: self._refresher.state,
+            receivers=lambda: self._delivery.receivers,
+            notify=self._hook.notify,
+            clock=clock,
+            log=self._log,
         )
 
     async def run(self, ready: Callable[[], None]) -> None:
@@ -75,6 +90,9 @@ class AccountRunner:
                 async with anyio.create_task_group() as group:
                     group.start_soon(partial(self._delivery.run, ready=ready))
                     group.start_soon(self._refresher.run)
+                    group.start_soon(self._mirror.run)
+                    group.start_soon(self._hook.run)
+                    group.start_soon(self._watch.run)
             except* Exception:
                 self._log.exception("account stopped by a fault", starts_again_s=RESTART_SECONDS)
             await anyio.sleep(RESTART_SECONDS)
@@ -89,6 +107,7 @@ class AccountRunner:
             group.start_soon(self._delivery.run)
             problem = await self._refresh_once()
             receivers = await self._delivery.settle(SETTLE_SECONDS)
+            await self._mirror.write()
             group.cancel_scope.cancel()
         if problem is not None:
             raise problem
@@ -128,6 +147,7 @@ class AccountRunner:
             "phase": state.phase,
             "token": None if state.token is None else describe_token(state.token),
             "grant_expires_at": None if state.token is None else state.token.grant_expires_at,
+            "login_warning": self._watch.warning,
             "last_refresh_at": state.last_refresh_at,
             "next_refresh_at": state.next_refresh_at,
             "refreshes": state.refreshes,
@@ -135,6 +155,10 @@ class AccountRunner:
             "last_error": state.last_error,
             "receivers": [asdict(receiver) for receiver in self._delivery.receivers],
         }
+
+    def _publish(self, token: TokenSet) -> None:
+        self._delivery.publish(token)
+        self._mirror.publish(token)
 
     def _request_refresh(self, serial: int) -> str | None:
         return self._refresher.request(serial)

@@ -25,11 +25,11 @@ MAXIMUM_FIELDS = 32
 SINGLE_FIELDS = ("code", "state", "error", "error_description", "iss")
 
 
-class LoginRefused(SenderError):  # noqa: N818
+class LoginRefused(SenderError):
     """The provider ended the login, or the user did there."""
 
 
-class NotOurCallback(Exception):  # noqa: N818
+class NotOurCallback(Exception):
     """A callback that belongs to no login of ours, or to none that we can trust; nothing was
     spent, and the right one may still come."""
 

@@ -15,6 +15,7 @@ from tokenrelay.paths import Environment, check_account, state_directory
 from tokenrelay.sender import config_values as values
 from tokenrelay.sender.errors import ConfigurationError
 from tokenrelay.sender.presets import PRESETS
+from tokenrelay.sender.sealing import check_source
 from tokenrelay.sender.tokens import Secret
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class Account:
     warn_before_login_ends: tuple[float, ...]
     warn_at: tuple[str, ...]
     on_event: tuple[str, ...]
+    encrypt: str | None = None
 
 
 class SenderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -117,6 +119,7 @@ class _AccountTable(msgspec.Struct, forbid_unknown_fields=True):
     warn_before_login_ends: list[str] = msgspec.field(default_factory=lambda: ["24h", "2h"])
     warn_at: list[str] = []
     on_event: list[str] = []
+    encrypt: str | None = None
 
 
 class _InvalidKeyError(Exception):
@@ -209,6 +212,7 @@ def _build(document: dict[str, Any], path: Path, env: Environment) -> Config:
         )
     accounts = {name: _build_account(name, table, env) for name, table in tables.items()}
     _check_distinct_files(accounts.values())
+    _check_mirrors(accounts.values())
     sender = _convert(document.get("sender", {}), SenderSettings, "sender")
     if sender.metrics is not None:
         _checked(values.parse_address, sender.metrics, "sender", "metrics")
@@ -275,6 +279,7 @@ class _Reader:
             warn_before_login_ends=self._warnings(),
             warn_at=self._all("warn_at", _check_weekly),
             on_event=tuple(raw.on_event),
+            encrypt=self._each("encrypt", check_source),
         )
 
     def _fail(self, key: str, cause: str) -> NoReturn:
@@ -346,6 +351,22 @@ def _check_distinct_files(accounts: Iterable[Account]) -> None:
         if other != account.name:
             raise _InvalidKeyError(f"account {other} has the same file; each login needs its own",
                            "accounts", account.name, "token_file")  # fmt: skip
+
+
+def _check_mirrors(accounts: Iterable[Account]) -> None:
+    token_files = {account.token_file: account.name for account in accounts}
+    taken = dict(token_files)
+    for account in accounts:
+        for path in account.mirror:
+            place = ("accounts", account.name, "mirror")
+            if any(path.name.startswith(f"{file.name}.") and path.parent == file.parent
+                   for file in token_files):  # fmt: skip
+                raise _InvalidKeyError(f"{path}: kept for what belongs to a token_file", *place)
+            if path in taken:
+                raise _InvalidKeyError(
+                    f"{path}: would overwrite a file of account {taken[path]}", *place
+                )
+            taken[path] = account.name
 
 
 def _checked(check: Callable[[Any], Value], value: Any, *keys: str) -> Value:

@@ -47,11 +47,11 @@ Reply = dict[str, Any]
 Handler = Callable[[Mapping[str, Any]], Awaitable[Reply]]
 
 
-class SenderRuns(SenderError):  # noqa: N818
+class SenderRuns(SenderError):
     """Another sender serves this runtime directory."""
 
 
-class RequestRefused(SenderError):  # noqa: N818
+class RequestRefused(SenderError):
     """What the running sender answered instead of a result."""
 
     def __init__(self, message: str, *, code: str, exit_code: int) -> None:

@@ -20,7 +20,7 @@ class ConfigurationError(SenderError):
     exit_code = 3
 
 
-class LoginNeeded(SenderError):  # noqa: N818
+class LoginNeeded(SenderError):
     """The provider takes the refresh token no more, or there is none."""
 
     exit_code = 4
@@ -32,7 +32,7 @@ class LoginNeeded(SenderError):  # noqa: N818
         self.lost_rotation = lost_rotation
 
 
-class NobodyReceived(SenderError):  # noqa: N818
+class NobodyReceived(SenderError):
     """No receiver took the token."""
 
     exit_code = 5
@@ -46,11 +46,11 @@ class VaultError(SenderError):
         self.path = path
 
 
-class VaultBusy(VaultError):  # noqa: N818
+class VaultBusy(VaultError):
     """Another process holds the lock of the token file."""
 
 
-class RefreshFailed(SenderError):  # noqa: N818
+class RefreshFailed(SenderError):
     """A refresh failed in a way that may pass.
 
     ``retry_after`` is what the provider, or our own pace, asks to wait, in seconds.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _CREDENTIALS = struct.Struct("iII")
 
 
-class UntrustedPeer(SenderError):  # noqa: N818
+class UntrustedPeer(SenderError):
     """The socket, or the process behind it, belongs to somebody else. Nothing was sent to it."""
 
 

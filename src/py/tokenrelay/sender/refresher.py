@@ -86,7 +86,7 @@ class Refresher:
         self._refreshes = self._failures = 0
         self._retry_at: float | None = None  # boot seconds
         self._seen: object = self  # the token file's version; nothing seen yet
-        self._wanted = self._unusable = False
+        self._wanted = self._unusable = self._running = False
         self._pace = RequestPace()
         self._wake = anyio.Event()
         self._busy = anyio.Lock()
@@ -107,6 +107,7 @@ class Refresher:
 
     async def run(self) -> None:
         """Until cancelled. Failures are in the log and in `state`, never raised."""
+        self._running = True
         try:
             self._look()
             self._resume()
@@ -114,7 +115,7 @@ class Refresher:
                 await self._pause(schedule.sleep_for(self._until_next()))
                 await self._tick()
         finally:
-            self._phase = "stopped"
+            self._phase, self._running = "stopped", False
 
     async def refresh_now(self, *, reason: str) -> TokenSet:
         """Refreshes at once and returns the new token; joins a refresh already running.
@@ -179,7 +180,7 @@ class Refresher:
         scope.cancel()
 
     async def _tick(self) -> None:
-        if self._vault.version() != self._seen and not self._busy.locked():
+        if self._looks_different() and not self._busy.locked():
             self._look()
         if self._lease is None or self._needs_login or self._until_next() > 0:
             return
@@ -188,14 +189,19 @@ class Refresher:
         except SenderError as error:
             self._log.warning("refresh failed", error=str(error), failures=self._failures)
 
+    def _looks_different(self) -> bool:
+        # What kept it from being read may pass without a trace on the file itself.
+        return self._unusable or self._vault.version() != self._seen
+
     def _look(self) -> None:
         """Takes over what is in the token file, if it is not what we have."""
         self._seen = self._vault.version()
         try:
             stored = self._vault.load()
         except VaultError as error:
-            self._log.error("token file unusable", error=str(error))
-            self._fail(str(error), "login_needed")
+            if not self._unusable or str(error) != self._last_error:
+                self._log.error("token file unusable", error=str(error))
+                self._fail(str(error), "login_needed")
             self._unusable = True
             if self._token is None and (previous := self._vault.load_previous()):
                 self._hold(previous)
@@ -333,7 +339,8 @@ class Refresher:
 
     async def _save(self, transaction: Transaction, lease: Lease, forced: bool) -> bool:
         """Tries to save a token that the disk refused, keeping the lock, since the file's refresh
-        token is spent. False once the next refresh is due."""
+        token is spent. False once the next refresh is due; VaultError after a while, but only
+        where no loop goes on trying."""
         patience = self._clock.boot() + SAVE_PATIENCE
         self._phase, self._last_error = "retrying", f"token not saved in {self._vault.path}"
         while lease.until_due(Instant.now(self._clock)) > 0:
@@ -342,7 +349,7 @@ class Refresher:
                 await run_sync(transaction.commit, transaction.token)
             except VaultError as error:
                 self._last_error = f"token not saved: {error}"
-                if forced and self._clock.boot() >= patience:
+                if forced and not self._running and self._clock.boot() >= patience:
                     raise
             else:
                 self._log.info("token saved after all")

@@ -7,7 +7,7 @@ good content without the refresh token, so that a damaged file does not look lik
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -15,11 +15,14 @@ import msgspec
 from tokenrelay.sender import vault_files as files
 from tokenrelay.sender.errors import VaultError
 from tokenrelay.sender.journal import Journal, decode_journal, encode_journal
+from tokenrelay.sender.sealing import Seal, SealError, is_sealed
 from tokenrelay.sender.tokens import FIRST_IMPOSSIBLE_SECOND, TokenSet, is_token, next_serial
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from tokenrelay.sender.config import Account
 
 DEFAULT_LOCK_TIMEOUT = 30.0
 
@@ -42,7 +45,8 @@ class _Schema(msgspec.Struct, forbid_unknown_fields=True):
 
 class Vault:
     """The token file of one account. ``token_url`` and ``client_id`` bind it to its provider:
-    a file of another is refused; None is not checked. Safe between processes, not threads."""
+    a file of another is refused; None is not checked. With ``seal`` what is written is encrypted,
+    and what is not yet is read all the same. Safe between processes, not threads."""
 
     def __init__(
         self,
@@ -50,12 +54,24 @@ class Vault:
         *,
         token_url: str | None = None,
         client_id: str | None = None,
+        seal: Seal | None = None,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        self.path = path
+        self.path, self._seal = path, seal
         self._token_url, self._client_id, self._wall = token_url, client_id, wall
+        self._unsaved: tuple[TokenSet | None, TokenSet] | None = None
         self._lock, self._journal, self._previous = (
             path.with_name(path.name + suffix) for suffix in (".lock", ".journal", ".prev")
+        )
+
+    @classmethod
+    def of(cls, account: Account) -> Vault:
+        """The account's vault, as configured."""
+        return cls(
+            account.token_file,
+            token_url=account.token_url,
+            client_id=account.client_id,
+            seal=Seal(account.encrypt, account.name) if account.encrypt else None,
         )
 
     def load(self) -> TokenSet | None:
@@ -92,6 +108,7 @@ class Vault:
 
         A file that cannot be read is set aside first, as ``NAME.bad``.
         """
+        self._fetch_key()  # before a file is set aside
         with self._locked(timeout):
             try:
                 old = self.load()
@@ -112,7 +129,7 @@ class Vault:
         VaultBusy if another process has not finished within ``timeout`` seconds.
         """
         with self._locked(timeout):
-            transaction = Transaction(self, self.load(), self.load_journal())
+            transaction = self._begin()
             try:
                 yield transaction
             finally:
@@ -124,6 +141,16 @@ class Vault:
         with files.locked(self._lock, timeout=timeout):
             yield
 
+    def _begin(self) -> Transaction:
+        """A transaction on what is stored, or on what the disk refused to store in its place."""
+        stored, journal = self.load(), self.load_journal()
+        if self._unsaved is None or self._unsaved[0] != stored:
+            return Transaction(self, stored, journal)
+        transaction = Transaction(self, stored, journal)
+        with suppress(VaultError):
+            transaction.commit(self._unsaved[1])
+        return transaction
+
     def _bound(self, token: TokenSet) -> TokenSet:
         return token.replace(
             token_url=token.token_url or self._token_url,
@@ -131,6 +158,8 @@ class Vault:
         )
 
     def _decode(self, path: Path, content: bytes) -> TokenSet:
+        if is_sealed(content):
+            content = self._unseal(path, content)
         try:
             stored = msgspec.json.decode(content, type=_Schema)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -145,11 +174,31 @@ class Vault:
                     "account another token_file, or log in again")  # fmt: skip
         return self._bound(token)
 
+    def _unseal(self, path: Path, content: bytes) -> bytes:
+        if self._seal is None:
+            raise VaultError(path, "encrypted: set encrypt to where its key is kept")
+        try:
+            return self._seal.open(content)
+        except SealError as error:
+            raise VaultError(path, str(error)) from None
+
+    def _encode(self, token: TokenSet) -> bytes:
+        content = encode_token(token)
+        return content if self._seal is None else self._seal.close(content)
+
+    def _fetch_key(self) -> None:
+        """VaultError where there is none: before a token is spent, never after."""
+        try:
+            if self._seal is not None:
+                self._seal.fetch()
+        except SealError as error:
+            raise VaultError(self.path, str(error)) from None
+
     def _write_journal(self, journal: Journal) -> None:
         files.write_private(self._journal, encode_journal(journal))
 
     def _write_previous(self, token: TokenSet) -> None:
-        files.write_private(self._previous, encode_token(token.replace(refresh_token=None)))
+        files.write_private(self._previous, self._encode(token.replace(refresh_token=None)))
 
 
 class Transaction:
@@ -160,7 +209,7 @@ class Transaction:
         self.current = current
         self.journal = journal
         self.unsaved = False
-        self._vault = vault
+        self._vault, self._stored = vault, current
         self._prepared: files.PreparedFile | None = None
 
     @property
@@ -173,6 +222,7 @@ class Transaction:
     def prepare(self) -> None:
         """Reserves name and space of the next token file; VaultError before anything is spent."""
         self.discard()
+        self._vault._fetch_key()
         self._prepared = files.PreparedFile(self._vault.path)
 
     def write_journal(self, journal: Journal) -> None:
@@ -183,15 +233,17 @@ class Transaction:
     def commit(self, token: TokenSet) -> None:
         """Replaces the token file durably; then the intent and refusals are history.
 
-        VaultError: the old file is still there, ``current`` is already the new token and
-        ``unsaved`` is true: keep the lock and commit again.
+        VaultError: the old file may still be there, ``current`` is already the new token and
+        ``unsaved`` is true: keep the lock and commit again. The vault remembers the token, so
+        that the spent one on file is not taken for good by a later transaction.
         """
         self.current, self.unsaved = token, True
+        self._vault._unsaved = self._stored, token
         prepared, self._prepared = self._prepared, None
         if prepared is None:
             prepared = files.PreparedFile(self._vault.path)
-        prepared.commit(encode_token(token))
-        self.unsaved = False
+        prepared.commit(self._vault._encode(token))
+        self.unsaved, self._stored, self._vault._unsaved = False, token, None
         self._settle(token)
 
     def discard(self) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from tokenrelay.sender.errors import VaultBusy, VaultError
@@ -27,13 +28,14 @@ def read_private(path: Path) -> bytes | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise VaultError(path, _open_cause(path, error)) from None
-    with os.fdopen(descriptor, "rb") as file:
+        raise VaultError(path, _open_cause(error)) from None
+    try:
         check_private(path, os.fstat(descriptor))
-        try:
-            content = file.read(MAXIMUM_FILE_BYTES + 1)
-        except OSError as error:
-            raise VaultError(path, f"cannot be read: {error.strerror}") from None
+        content = _read_bounded(descriptor)
+    except OSError as error:
+        raise VaultError(path, f"cannot be read: {error.strerror}") from None
+    finally:
+        _close(descriptor)
     if len(content) > MAXIMUM_FILE_BYTES:
         raise VaultError(path, f"over {MAXIMUM_FILE_BYTES} bytes: not a token file")
     return content
@@ -61,7 +63,10 @@ def prepare_directory(path: Path) -> None:
     """Makes the directory of ``path`` where missing; refuses one in which others may write."""
     directory = path.parent
     try:
+        missing = [place for place in (directory, *directory.parents) if not place.exists()]
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for made in missing:
+            _sync_directory(made.parent)
         status = directory.stat()
     except OSError as error:
         raise VaultError(path, f"directory {directory}: {error.strerror}") from None
@@ -80,13 +85,13 @@ def locked(path: Path, *, timeout: float) -> Iterator[None]:
     descriptor = _open_lock(path)
     try:
         deadline = time.monotonic() + timeout
-        while not _try_lock(descriptor):
+        while not _try_lock(path, descriptor):
             if time.monotonic() >= deadline:
                 raise VaultBusy(path, "another process is refreshing this login; try again")
             time.sleep(LOCK_POLL_SECONDS)
         yield
     finally:
-        os.close(descriptor)
+        _close(descriptor)
 
 
 class PreparedFile:
@@ -108,13 +113,14 @@ class PreparedFile:
             os.fchmod(descriptor, PRIVATE)
             os.posix_fallocate(descriptor, 0, MAXIMUM_FILE_BYTES)
         except BaseException:
-            os.close(descriptor)
-            self._temporary.unlink(missing_ok=True)
+            _close(descriptor)
+            _remove(self._temporary)
             raise
         return descriptor
 
     def commit(self, content: bytes) -> None:
-        """Replaces ``path``, durably. VaultError: the old one is still there."""
+        """Replaces ``path``, durably. VaultError: it is the old one, or the new one but not yet
+        durable; never anything else."""
         try:
             view, offset = memoryview(content), 0
             while offset < len(view):
@@ -131,9 +137,9 @@ class PreparedFile:
     def discard(self) -> None:
         """Gives back the space; harmless after `commit`."""
         if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
-            self._temporary.unlink(missing_ok=True)
+            descriptor, self._descriptor = self._descriptor, -1
+            _close(descriptor)
+            _remove(self._temporary)
 
 
 def write_private(path: Path, content: bytes) -> None:
@@ -146,7 +152,10 @@ def set_aside(path: Path) -> Path:
     number = 0
     while os.path.lexists(kept := path.with_name(f"{path.name}.bad{number or ''}")):
         number += 1
-    path.rename(kept)
+    try:
+        path.rename(kept)
+    except OSError as error:
+        raise VaultError(path, f"cannot be set aside: {error.strerror}") from None
     return kept
 
 
@@ -155,25 +164,50 @@ def _open_lock(path: Path) -> int:
     try:
         descriptor = os.open(path, flags, PRIVATE)
     except OSError as error:
-        raise VaultError(path, _open_cause(path, error)) from None
+        raise VaultError(path, _open_cause(error)) from None
     try:
         check_private(path, os.fstat(descriptor))
+    except OSError as error:
+        _close(descriptor)
+        raise VaultError(path, f"cannot be examined: {error.strerror}") from None
     except VaultError:
-        os.close(descriptor)
+        _close(descriptor)
         raise
     return descriptor
 
 
-def _try_lock(descriptor: int) -> bool:
+def _try_lock(path: Path, descriptor: int) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as error:
+        raise VaultError(path, f"cannot be locked: {error.strerror}") from None
     return True
 
 
-def _open_cause(path: Path, error: OSError) -> str:
-    if path.is_symlink():
+def _read_bounded(descriptor: int) -> bytes:
+    """The content up to one byte more than a file may have."""
+    content, most = bytearray(), MAXIMUM_FILE_BYTES + 1
+    while len(content) < most and (chunk := os.read(descriptor, most - len(content))):
+        content += chunk
+    return bytes(content)
+
+
+def _close(descriptor: int) -> None:
+    # close(2) gives the descriptor back whatever it reports, and all that matters was synced.
+    with suppress(OSError):
+        os.close(descriptor)
+
+
+def _remove(temporary: Path) -> None:
+    # What cannot be removed is in nobody's way: the next one to prepare removes it.
+    with suppress(OSError):
+        temporary.unlink(missing_ok=True)
+
+
+def _open_cause(error: OSError) -> str:
+    if error.errno == errno.ELOOP:
         return (
             "a symbolic link; a token file is never reached through one: "
             "set token_file to where it points"
@@ -186,4 +220,4 @@ def _sync_directory(directory: Path) -> None:
     try:
         os.fsync(descriptor)
     finally:
-        os.close(descriptor)
+        _close(descriptor)
