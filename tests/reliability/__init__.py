@@ -1,0 +1,1 @@
+"""Proof that no fault costs a login: ``python -m tests.reliability --help``."""
