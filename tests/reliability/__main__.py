@@ -45,7 +45,7 @@ def simulate(options: argparse.Namespace) -> bool:
 def processes(options: argparse.Namespace) -> bool:
     with Laboratory() as laboratory:
         report = crowd.crowd(laboratory, processes=8, rounds=options.rounds)
-    print(f"8 processes × {options.rounds} rounds: {report}")
+    print(f"8 processes, {options.rounds} rounds each: {report}")
     return report.sound
 
 

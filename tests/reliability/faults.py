@@ -49,11 +49,7 @@ def system_call_cases(calls: Iterable[Call], **order: Any) -> list[Case]:
 
 def short_write_cases() -> list[Case]:
     """Every write of the transaction a short one."""
-    return [
-        Case(Call("worker", "pwrite64", 0, f"each of {limit} bytes"), "short", False,
-             lambda subject, limit=limit: subject.refresh(write_limit=limit))
-        for limit in WRITE_LIMITS
-    ]  # fmt: skip
+    return [_short_write_case(limit) for limit in WRITE_LIMITS]
 
 
 def cut_cases(laboratory: Laboratory, *, every: int = 1) -> list[Case]:
@@ -108,7 +104,7 @@ def summary(results: list[Result]) -> str:
     """The sums of ``results`` on one line."""
     promises = ("login lost", "superseded token sent", "file neither old nor new",
                 "published before durable", "died of it")  # fmt: skip
-    sums = [f"{sum(name in result.broken for result in results)} × {name}" for name in promises]
+    sums = [f"{sum(name in result.broken for result in results)} {name}" for name in promises]
     states = [f"{sum(result.state == state for result in results)} {state}"
               for state in ("old", "new")]  # fmt: skip
     return f"{len(results)} cases; file afterwards: {', '.join(states)}; " + ", ".join(sums)
@@ -118,6 +114,11 @@ def _system_call_case(call: Call, fault: Fault, order: dict[str, Any]) -> Case:
     return Case(
         call, fault.name, fault.kills, lambda subject: disturb(subject, call, fault, **order)
     )
+
+
+def _short_write_case(limit: int) -> Case:
+    row = Call("worker", "pwrite64", 0, f"each of {limit} bytes")
+    return Case(row, "short", False, lambda subject: subject.refresh(write_limit=limit))
 
 
 def _cut_case(at: int, reset: bool) -> Case:

@@ -3,12 +3,14 @@ a check that passes one of them proves nothing."""
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 from tokenrelay.sender import vault_files
 from tokenrelay.sender.attempt import Spender
+from tokenrelay.sender.errors import VaultBusy
 from tokenrelay.sender.refresher import Refresher
 from tokenrelay.sender.vault import Transaction, Vault
 
@@ -36,7 +38,7 @@ def decision_outside_the_lock() -> Any:
                 with self._locked(0.01):
                     yield Transaction(self, current, self.load_journal())
                     return
-            except vault_files.VaultBusy:
+            except VaultBusy:
                 continue
 
     return patch.object(Vault, "transaction", transaction)
@@ -73,7 +75,7 @@ def blank_on_error() -> Any:
 
 def no_fsync() -> Any:
     """The new file is renamed into place before its content is on the disk."""
-    return patch.object(vault_files.os, "fsync", lambda _: None)
+    return patch.object(os, "fsync", lambda _: None)
 
 
 VARIANTS: dict[str, Callable[[], Any]] = {

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from unittest.mock import patch
 
 import anyio
-import structlog
 
 from tokenrelay.sender.config import load_config
 from tokenrelay.sender.errors import VaultError
@@ -200,7 +199,6 @@ def cut_power(*, variant: str | None = None) -> CutReport:
 
 
 def _record(folder: Path, variant: str | None) -> tuple[Disk, list[Operation], TokenSet, TokenSet]:
-    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
     config = folder / "config" / "tokenrelay.toml"
     config.parent.mkdir()
     place = folder / "tokens"

@@ -9,6 +9,7 @@ or SIGKILL does to it happens to one real refresh.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import socket
@@ -36,6 +37,14 @@ if TYPE_CHECKING:
     from tokenrelay.sender.tokens import TokenSet
 
 
+# Whatever the configuration of structlog, and without changing it.
+QUIET: Any = structlog.wrap_logger(
+    structlog.ReturnLogger(),
+    processors=[],
+    wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL),
+)
+
+
 def refresher_of(account: Account, publish: Any) -> Refresher:
     """A refresher as `tokenrelay run` makes it."""
     return Refresher(
@@ -45,7 +54,7 @@ def refresher_of(account: Account, publish: Any) -> Refresher:
         publish=publish,
         clock=SystemClock(),
         random=Random(),
-        log=structlog.get_logger(),
+        log=QUIET,
     )
 
 
@@ -92,11 +101,12 @@ def limit_writes(limit: int | None) -> None:
     """Makes every pwrite(2) a short one, which strace cannot do truthfully."""
     if limit is not None:
         whole = os.pwrite
-        os.pwrite = lambda descriptor, data, offset: whole(descriptor, data[:limit], offset)
+        os.pwrite = lambda descriptor, data, offset: whole(
+            descriptor, memoryview(data)[:limit], offset
+        )
 
 
 def main() -> None:
-    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())  # nothing is printed
     default_client()  # loads the certificates
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     listener = socket.socket(socket.AF_UNIX)

@@ -7,7 +7,6 @@ is simulated: answers get lost, gateways fail, and the process dies between requ
 from __future__ import annotations
 
 import json
-import logging
 import tempfile
 from collections import Counter
 from contextlib import suppress
@@ -19,7 +18,6 @@ from typing import TYPE_CHECKING, Any, cast
 from unittest.mock import patch
 
 import anyio
-import structlog
 from anyio.lowlevel import checkpoint
 
 from tokenrelay.sender import attempt
@@ -33,15 +31,16 @@ from tokenrelay.sender.vault import Vault
 from . import known_bad
 from .laboratory import CONFIGURATION
 from .login import Login, number_of
+from .refreshing import QUIET
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tokenrelay.sender.oauth import TokenEndpoint
 
-EPOCH = 1_700_000_000.0
+EPOCH, DAY = 1_700_000_000.0, 86400.0
 PROMISES = ("superseded token sent", "token sent after its refusal", "file unreadable",
-            "published before durable", "serial went back")  # fmt: skip
+            "published before durable", "serial went back", "no refresh for a day")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +78,7 @@ class Report:
         def told(counter: Counter[str]) -> str:
             return ", ".join(f"{name} {number}" for name, number in sorted(counter.items())) or "0"
 
-        broken = ", ".join(f"{self.broken[name]} × {name}" for name in PROMISES)
+        broken = ", ".join(f"{self.broken[name]} {name}" for name in PROMISES)
         return (f"{told(self.events)}; simulated {self.years:.2f} years\n"
                 f"logins lost: {told(self.logins_lost)}\n{broken}")  # fmt: skip
 
@@ -99,6 +98,7 @@ class Simulation:
         self.world, self.report = world, Report()
         self._random = Random(world.seed)
         self._wall, self._boot = EPOCH, 1000.0
+        self._renewed = self._boot
         self._path = folder / "token.json"
         config = folder / "tokenrelay.toml"
         url = "http://127.0.0.1:1/token"
@@ -126,6 +126,9 @@ class Simulation:
         await checkpoint()
         if self._login.revoked and self._refresher.state.phase != "ok":
             self._count_lost_login()
+        if self._boot - self._renewed > DAY:
+            self.report.broken["no refresh for a day"] += 1
+            raise FinishedError
         if self.report.events["refreshed"] >= self.world.refreshes:
             raise FinishedError
 
@@ -152,7 +155,7 @@ class Simulation:
             publish=self._publish,
             clock=self,
             random=self._random,
-            log=structlog.get_logger(),
+            log=QUIET,
             sleep=self.sleep,
         )
 
@@ -189,6 +192,8 @@ class Simulation:
         if fate == "gateway error":
             return classify(503, {}, b"", self._wall)
         granted = self._login.refresh(refresh_token, self._wall)
+        if granted and fate in ("crash", "answer lost"):
+            self.report.events["rotation lost"] += 1
         if fate == "crash":
             raise CrashError
         if fate == "answer lost":
@@ -197,6 +202,7 @@ class Simulation:
             self._refused.add(refresh_token)
             return classify(400, {}, b'{"error": "invalid_grant"}', self._wall)
         self.report.events["refreshed"] += 1
+        self._renewed = self._boot
         return classify(200, {}, json.dumps(self._login.tokens()).encode(), self._wall)
 
     def _fate(self) -> str:
@@ -242,10 +248,11 @@ async def _at_once(function: Callable[..., object], *arguments: object) -> objec
 
 def simulate(world: World, *, variant: str | None = None) -> Report:
     """The whole of ``world``, with the mistake ``variant`` if one is named."""
-    critical = structlog.make_filtering_bound_logger(logging.CRITICAL)
-    structlog.configure(wrapper_class=critical, logger_factory=structlog.ReturnLoggerFactory())
     memory = Path("/dev/shm")
     place = memory if memory.is_dir() else None
-    with tempfile.TemporaryDirectory(prefix="reliability-", dir=place) as folder:
-        with known_bad.applied(variant), patch.object(attempt, "run_sync", _at_once):
-            return anyio.run(Simulation(world, Path(folder)).run)
+    with (
+        tempfile.TemporaryDirectory(prefix="reliability-", dir=place) as folder,
+        known_bad.applied(variant),
+        patch.object(attempt, "run_sync", _at_once),
+    ):
+        return anyio.run(Simulation(world, Path(folder)).run)
