@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from tokenrelay.sender.tokens import TokenSet
+
 
 @pytest.fixture
 def vault(tmp_path: Path) -> Vault:
@@ -85,7 +87,9 @@ def test_file_that_cannot_be_read_for_a_while_is_served_as_soon_as_it_can(
     vault: Vault, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """Nothing on the file itself tells that the fault has passed."""
-    disk, clock, published, naps = Failing(monkeypatch, name), FakeClock(), [], []
+    disk, clock = Failing(monkeypatch, name), FakeClock()
+    published: list[TokenSet] = []
+    naps: list[float] = []
 
     async def sleep(seconds: float) -> None:
         naps.append(seconds)
