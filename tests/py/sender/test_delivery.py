@@ -500,7 +500,7 @@ def test_a_listener_of_another_user_gets_nothing(
             assert own.next_frame()["serial"] == 1
         return
     short_path.chmod(0o777)
-    squatter = start(*_as_nobody(), *LISTENER, short_path, "--path", path)
+    squatter = start(*LISTENER, short_path, "--path", path, "--uid", str(NOBODY))
     squatter.wait_for_event("ready")
     with sending(portal, runtime, fixed_paths=(path,)) as sender:
         sender.publish(token(1))
@@ -583,7 +583,3 @@ def _dead_pid() -> int:
     pid = os.posix_spawn("/bin/true", ["true"], {})
     os.waitpid(pid, 0)
     return pid
-
-
-def _as_nobody() -> tuple[str, ...]:
-    return ("setpriv", f"--reuid={NOBODY}", "--clear-groups")

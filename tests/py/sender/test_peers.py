@@ -73,10 +73,8 @@ def test_the_kernel_tells_who_listens_whoever_owns_the_file(short_path: Path, st
         with Listener(path), peers.connect(path)[0]:
             return
     short_path.chmod(0o777)
-    squatter = start(
-        *("setpriv", f"--reuid={NOBODY}", "--clear-groups"),
-        *(sys.executable, SUPPORT / "listener.py", short_path, "--path", path),
-    )
+    listener = (sys.executable, SUPPORT / "listener.py", short_path, "--path", path)
+    squatter = start(*listener, "--uid", str(NOBODY))
     squatter.wait_for_event("ready")
     with pytest.raises(peers.UntrustedPeer, match=f"belongs to user {NOBODY}"):
         peers.connect(path)

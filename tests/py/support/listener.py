@@ -110,7 +110,12 @@ def main() -> None:
     parser.add_argument("directory", type=Path)
     parser.add_argument("--count", type=int, default=1)
     parser.add_argument("--path", type=Path)
+    parser.add_argument("--uid", type=int)
     options = parser.parse_args()
+    if options.uid is not None:
+        # Only now: the other user may not be allowed to read this program.
+        os.setgroups([])
+        os.setuid(options.uid)
 
     def tell(frame: dict[str, Any]) -> bytes:
         os.write(1, json.dumps({"event": "frame", **frame}).encode() + b"\n")
