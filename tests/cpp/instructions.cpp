@@ -37,16 +37,15 @@ extern "C" long syscall(long number, ...) noexcept {
 }
 
 // What callgrind collects: from the bytes in the buffer to the composed answer.
-extern "C" [[gnu::noinline]] void serve_a_frame(LineBuffer& buffer, MessageParser& parser,
-                                                TokenStore& store, Answer& answer) {
+extern "C" [[gnu::noinline]] void serve_a_frame(LineBuffer& buffer, TokenStore& store,
+                                                Answer& answer) {
     Message message;
     Detail detail;
     const auto line = buffer.next_line();
-    if (!line || parser.parse(*line, message, detail) != Refusal::none) std::abort();
+    if (!line || parse_message(*line, message, detail) != Refusal::none) std::abort();
     const auto outcome = store.apply(message.update, kNow, detail);
     if (!outcome.published) std::abort();
     answer_accepted(answer, outcome.generation);
-    parser.wipe();
     buffer.wipe_taken();
 }
 
@@ -63,14 +62,13 @@ int main(int count, char** arguments) {
     const std::string_view what = arguments[1];
     static char bytes[LineBuffer::kStorage];
     LineBuffer buffer(bytes);
-    MessageParser parser;
     TokenStore store;
     const auto serve = [&](int serial) {
         const std::string text = frame(serial);
         std::memcpy(buffer.space().data(), text.data(), text.size());
         buffer.received(text.size());
         Answer answer;
-        serve_a_frame(buffer, parser, store, answer);
+        serve_a_frame(buffer, store, answer);
         store.reclaim();
     };
     const int times = std::atoi(arguments[2]);

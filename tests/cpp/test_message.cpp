@@ -2,6 +2,7 @@
 #include <cstring>
 #include <new>
 #include <string>
+#include <vector>
 
 #include "check.hpp"
 #include "tokenrelay/frame.hpp"
@@ -15,24 +16,18 @@ namespace {
 std::size_t allocations = 0;
 
 struct Parsed {
-    std::string storage;
+    std::vector<char> line;  // the message's views point into it
     Message message;
     Detail detail;
     Refusal refusal;
 };
 
-// With the padding that the parser needs.
-Parsed parse(MessageParser& parser, std::string line) {
-    const std::size_t size = line.size();
-    line.resize(size + LineBuffer::kPadding);
-    Parsed parsed{std::move(line), {}, {}, Refusal::none};
-    parsed.refusal = parser.parse({parsed.storage.data(), size}, parsed.message, parsed.detail);
-    return parsed;
-}
-
+// On the heap to the byte: AddressSanitizer sees a read beyond the line.
 Parsed parse(const std::string& line) {
-    static MessageParser parser;
-    return parse(parser, line);
+    Parsed parsed{{line.begin(), line.end()}, {}, {}, Refusal::none};
+    parsed.line.shrink_to_fit();
+    parsed.refusal = parse_message(parsed.line, parsed.message, parsed.detail);
+    return parsed;
 }
 
 bool allowed(int byte) { return byte >= 0x21 && byte <= 0x7E; }
@@ -122,40 +117,14 @@ TEST(a_refused_refresh_request_is_a_message_of_its_own) {
     CHECK_EQUAL(parsed.message.reason, "one a minute");
 }
 
-TEST(one_frame_leaves_no_trace_in_the_next) {
-    MessageParser parser;
-    CHECK(parse(parser, R"({"refresh":"refused","x":1})").refusal == Refusal::none);
-    CHECK(parse(parser, R"({"access_token":"a","token_type":"mac"})").refusal ==
-          Refusal::unsupported);
-    const auto parsed = parse(parser, R"({"access_token":"b","x":1})");
-    CHECK(parsed.refusal == Refusal::none);
-    CHECK(parsed.message.kind == MessageKind::token);
-    CHECK(!parsed.message.bare);
-    CHECK(!parsed.message.update.serial);
-    CHECK_EQUAL(parsed.message.update.scope, "");
-}
-
-TEST(wiping_ends_the_copies_of_the_strings) {
-    MessageParser parser;
-    const auto parsed = parse(parser, R"({"access_token":"secret"})");
-    const std::string_view copy = parsed.message.update.access_token;
-    CHECK_EQUAL(copy, "secret");
-    parser.wipe();
-    CHECK_EQUAL(copy, std::string_view("\0\0\0\0\0\0", 6));
-}
-
 TEST(parsing_allocates_nothing) {
-    MessageParser parser;
     std::string line = R"({"access_token":")" + std::string(kMaxToken, 't') +
-                       R"(","serial":1,"x":")" + std::string(48'000, 'x') + R"("})";
-    const std::string_view frame = line;
-    line.reserve(line.size() + LineBuffer::kPadding);
-    Message message;
-    Detail detail;
+                       R"(","serial":1,"\u0078":")" + std::string(48'000, 'x') + R"("})";
     const std::size_t before = allocations;
     for (int i = 0; i < 10; ++i) {
-        CHECK(parser.parse({line.data(), frame.size()}, message, detail) == Refusal::none);
-        parser.wipe();
+        Message message;
+        Detail detail;
+        CHECK(parse_message(line, message, detail) == Refusal::none);
     }
     CHECK_EQUAL(allocations, before);
 }

@@ -1,4 +1,4 @@
-// tests/vectors/wire.json against LineBuffer, MessageParser and TokenStore, with the receiver's
+// tests/vectors/wire.json against LineBuffer, parse_message and TokenStore, with the receiver's
 // clock set by the case. tests/py/test_vectors.py runs the same cases over a real socket.
 #include <optional>
 #include <string>

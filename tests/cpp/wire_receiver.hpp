@@ -1,4 +1,4 @@
-// A receiver without sockets and threads: LineBuffer, MessageParser and TokenStore, put together as
+// A receiver without sockets and threads: LineBuffer, parse_message and TokenStore, put together as
 // Listener::serve_line does, with the clock in the test's hand.
 #pragma once
 
@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -79,13 +80,13 @@ private:
         return std::string(answer.view());
     }
 
-    std::string serve(std::string_view line, std::int64_t wall) {
+    std::string serve(std::span<char> line, std::int64_t wall) {
         using tokenrelay::Refusal;
         if (line.empty()) return "";
         tokenrelay::Message message;
         tokenrelay::Detail detail;
         tokenrelay::TokenStore::Outcome outcome;
-        outcome.refusal = parser_.parse(line, message, detail);
+        outcome.refusal = tokenrelay::parse_message(line, message, detail);
         if (outcome.refusal == Refusal::none) {
             if (message.kind == tokenrelay::MessageKind::refresh_refused) return "";
             if (!keep_refresh_token_) message.update.refresh_token = {};
@@ -99,14 +100,12 @@ private:
         } else {
             tokenrelay::answer_refused(answer, outcome.refusal, detail.view(), outcome.serial);
         }
-        parser_.wipe();
         store_.reclaim();
         return std::string(answer.view());
     }
 
     std::unique_ptr<char[]> storage_ = std::make_unique<char[]>(tokenrelay::LineBuffer::kStorage);
     tokenrelay::LineBuffer input_{storage_.get()};
-    tokenrelay::MessageParser parser_;
     tokenrelay::TokenStore store_;
     const bool keep_refresh_token_;
     bool closed_ = false;

@@ -5,7 +5,7 @@
 namespace tokenrelay {
 
 std::span<char> LineBuffer::space() noexcept {
-    if (begin_ > 0 && kLine - end_ < kLine / 2) {
+    if (begin_ > 0 && kStorage - end_ < kStorage / 2) {
         const std::size_t left = end_ - begin_;
         std::memmove(storage_, storage_ + begin_, left);
         explicit_bzero(storage_ + left, end_ - left);
@@ -13,17 +13,17 @@ std::span<char> LineBuffer::space() noexcept {
         begin_ = wiped_ = 0;
         end_ = left;
     }
-    return {storage_ + end_, kLine - end_};
+    return {storage_ + end_, kStorage - end_};
 }
 
-std::string_view LineBuffer::take(std::size_t size, std::size_t ending) noexcept {
-    std::string_view line{storage_ + begin_, size};
-    if (line.ends_with('\r')) line.remove_suffix(1);
+std::span<char> LineBuffer::take(std::size_t size, std::size_t ending) noexcept {
+    std::span<char> line{storage_ + begin_, size};
+    if (!line.empty() && line.back() == '\r') line = line.first(size - 1);
     begin_ = scanned_ = begin_ + size + ending;
     return line;
 }
 
-std::optional<std::string_view> LineBuffer::next_line() noexcept {
+std::optional<std::span<char>> LineBuffer::next_line() noexcept {
     const void* newline = std::memchr(storage_ + scanned_, '\n', end_ - scanned_);
     if (!newline) {
         scanned_ = end_;
@@ -33,7 +33,7 @@ std::optional<std::string_view> LineBuffer::next_line() noexcept {
     return take(at - begin_, 1);
 }
 
-std::optional<std::string_view> LineBuffer::last_line() noexcept {
+std::optional<std::span<char>> LineBuffer::last_line() noexcept {
     if (!partial()) return std::nullopt;
     return take(end_ - begin_, 0);
 }

@@ -4,7 +4,6 @@
 #include <cstddef>
 #include <optional>
 #include <span>
-#include <string_view>
 
 #include "tokenrelay/limits.hpp"
 
@@ -12,11 +11,8 @@ namespace tokenrelay {
 
 class LineBuffer {
 public:
-    // Bytes that the storage must have: the longest line with its ending, and the room that the
-    // JSON parser may read beyond a frame.
-    static constexpr std::size_t kLine = kMaxFrame + 2;
-    static constexpr std::size_t kPadding = 64;
-    static constexpr std::size_t kStorage = kLine + kPadding;
+    // Bytes that the storage must have: the longest line with its ending.
+    static constexpr std::size_t kStorage = kMaxFrame + 2;
 
     LineBuffer() noexcept = default;
     explicit LineBuffer(char* storage) noexcept : storage_(storage) {}
@@ -25,10 +21,11 @@ public:
     std::span<char> space() noexcept;
     void received(std::size_t bytes) noexcept { end_ += bytes; }
 
-    // The next whole line without its ending (\n or \r\n), valid until the next call of space().
-    std::optional<std::string_view> next_line() noexcept;
+    // The next whole line without its ending (\n or \r\n), valid until the next call of space(). It
+    // may be written to.
+    std::optional<std::span<char>> next_line() noexcept;
     // What is left at the end of the stream: the last line needs no ending.
-    std::optional<std::string_view> last_line() noexcept;
+    std::optional<std::span<char>> last_line() noexcept;
 
     // The frame being received can't fit any more.
     bool too_large() const noexcept;
@@ -41,7 +38,7 @@ public:
     void reset() noexcept;
 
 private:
-    std::string_view take(std::size_t size, std::size_t ending) noexcept;
+    std::span<char> take(std::size_t size, std::size_t ending) noexcept;
 
     char* storage_ = nullptr;
     std::size_t wiped_ = 0;    // bytes before it are zero

@@ -28,7 +28,8 @@ constexpr std::uint64_t kDirectoryKey = ~3ULL;
 constexpr std::int64_t kMillisecond = 1'000'000;
 constexpr std::int64_t kAcceptRetry = 100 * kMillisecond;  // after running out of descriptors
 constexpr std::int64_t kBindRetry = 500 * kMillisecond;
-constexpr int kReclaimAfterMs = 1;
+constexpr std::int64_t kReclaimAfter = kMillisecond;  // of spinning
+constexpr unsigned kRoundsPerLook = 64;
 constexpr std::int64_t kLateReclaim = 10 * kMillisecond;  // while a follow-up runs
 constexpr std::int64_t kOverrun = kMillisecond;
 constexpr int kForkPatienceMs = 20;
@@ -183,30 +184,47 @@ void Listener::prepare_thread() const noexcept {
 void Listener::run() noexcept {
     prepare_thread();
     this_threads_listener = this;
-    std::array<epoll_event, 8> events;
-    std::int64_t last_work = 0;
     int timeout = -1;
     while (!stopping_.load(std::memory_order_acquire)) {
-        if (options_.busy_poll == 0 || !spin(last_work)) {
-            const int ready = epoll_wait(epoll_.get(), events.data(), events.size(), timeout);
-            lead();
-            for (int i = 0; i < ready; ++i) {
-                const auto& event = events[static_cast<std::size_t>(i)];
-                serve_event(event.data.u64, event.events);
-            }
-            // Replaced tokens are wiped when there is nothing else to do: a frame that is there
-            // already does not wait for it. Not a wait with a time-out: arming the timer costs
-            // more, on a virtual machine several microseconds.
-            const bool reclaim_now = ready == 0 || store_.short_of_slots();
-            if (reclaim_now) store_.reclaim();
-            timeout = !reclaim_now && store_.has_retired() ? 0 : -1;
-            hand_over();
+        if (options_.busy_poll == 0) {
+            wait_and_serve(timeout);
+        } else {
+            take_turn();
         }
         if (follow_up_due_.exchange(false, std::memory_order_acq_rel)) run_follow_up();
     }
     if (FollowUp* follow_up = follow_up_.load()) follow_up->leave();
     running_threads_.fetch_sub(1, std::memory_order_release);
     thread_ended_.advance();
+}
+
+// Waits for events, at most `timeout` ms, and sets that of the next wait.
+void Listener::wait_and_serve(int& timeout) noexcept {
+    std::array<epoll_event, 8> events;
+    const int ready = epoll_wait(epoll_.get(), events.data(), events.size(), timeout);
+    lead();
+    for (int i = 0; i < ready; ++i) {
+        const auto& event = events[static_cast<std::size_t>(i)];
+        serve_event(event.data.u64, event.events);
+    }
+    // Replaced tokens are wiped when there is nothing else to do: a frame that is there already does
+    // not wait for it. Not a wait with a time-out: arming the timer costs more, on a virtual machine
+    // several microseconds.
+    const bool reclaim_now = ready == 0 || store_.short_of_slots();
+    if (reclaim_now) store_.reclaim();
+    timeout = !reclaim_now && store_.has_retired() ? 0 : -1;
+    hand_over();
+}
+
+// One thread alone spins. It gives the turn to the other one before it runs a follow-up.
+void Listener::take_turn() noexcept {
+    const std::scoped_lock turn(turn_);
+    while (!stopping_.load(std::memory_order_acquire) &&
+           !follow_up_due_.load(std::memory_order_acquire)) {
+        if (spin()) continue;
+        int timeout = -1;
+        wait_and_serve(timeout);
+    }
 }
 
 // With the program's own signal mask, which the processes that it may start inherit.
@@ -229,40 +247,40 @@ void Listener::hand_over() noexcept {
 
 // Looks at the sockets themselves, without a system call to wait, until a frame was served. False
 // when there was none for so long that sleeping is due.
-bool Listener::spin(std::int64_t& last_work) noexcept {
-    if (last_work == 0) last_work = clock_ns(CLOCK_BOOTTIME);
-    for (int round = 0; !stopping_.load(std::memory_order_relaxed); ++round) {
-        bool worked = false;
-        lead();
-        for (auto& connection : connections_) {
-            if (connection.fd) worked |= read_from(connection, false);
-        }
-        if (store_.short_of_slots()) store_.reclaim();
-        hand_over();
-        if (!worked && round % 64 == 0) {
-            epoll_event event;
-            if (epoll_wait(epoll_.get(), &event, 1, 0) == 1) {
-                lead();
-                serve_event(event.data.u64, event.events);
-                hand_over();
-                return true;
-            }
-            const std::int64_t idle = clock_ns(CLOCK_BOOTTIME) - last_work;
-            if (idle > kReclaimAfterMs * kMillisecond) {
-                lead();
-                store_.reclaim();
-                hand_over();
-            }
-            if (idle > options_.busy_poll) break;
-        }
-        if (worked) {
-            last_work = clock_ns(CLOCK_BOOTTIME);
-            return true;
-        }
+bool Listener::spin() noexcept {
+    std::int64_t idle_since = clock_ns(CLOCK_BOOTTIME);
+    for (unsigned round = 1; !read_connections(); ++round) {
+        if (stopping_.load(std::memory_order_relaxed)) return true;
         __builtin_ia32_pause();
+        if (round % kRoundsPerLook != 0) continue;
+        const std::int64_t idle = clock_ns(CLOCK_BOOTTIME) - idle_since;
+        if (idle > options_.busy_poll) return false;
+        if (look_around(idle > kReclaimAfter)) return true;
     }
-    last_work = 0;
-    return false;
+    return true;
+}
+
+bool Listener::read_connections() noexcept {
+    bool worked = false;
+    lead();
+    for (auto& connection : connections_) {
+        if (connection.fd) worked |= read_from(connection, false);
+    }
+    if (store_.short_of_slots()) store_.reclaim();
+    hand_over();
+    return worked;
+}
+
+// What a spinning thread looks at now and then: the other descriptors. True if one had an event.
+bool Listener::look_around(bool reclaim) noexcept {
+    epoll_event event;
+    const bool ready = epoll_wait(epoll_.get(), &event, 1, 0) == 1;
+    if (!ready && !reclaim) return false;
+    lead();
+    if (ready) serve_event(event.data.u64, event.events);
+    if (reclaim) store_.reclaim();
+    hand_over();
+    return ready;
 }
 
 void Listener::serve_event(std::uint64_t key, std::uint32_t events) noexcept {
@@ -449,21 +467,21 @@ void Listener::check_frame_deadlines(std::int64_t now) noexcept {
 
 // --- a frame ----------------------------------------------------------------------------------
 
-Listener::After Listener::serve_line(Connection& connection, std::string_view line,
+Listener::After Listener::serve_line(Connection& connection, std::span<char> line,
                                      std::int64_t read_at) noexcept {
     if (line.empty()) return After::keep;
     Message message;
     Detail detail;
     TokenStore::Outcome outcome;
-    outcome.refusal = parser_.parse(line, message, detail);
+    outcome.refusal = parse_message(line, message, detail);
     if (outcome.refusal == Refusal::none && message.kind == MessageKind::refresh_refused) {
         add(counters_.refusals);
-        parser_.wipe();
         return After::keep;
     }
     if (outcome.refusal == Refusal::none) {
         if (!options_.keep_refresh_token) message.update.refresh_token = {};
-        outcome = store_.apply(message.update, {clock_ns(CLOCK_REALTIME), read_at}, detail);
+        // Coarse: a few milliseconds are nothing to a time in whole seconds.
+        outcome = store_.apply(message.update, {clock_ns(CLOCK_REALTIME_COARSE), read_at}, detail);
     }
     if (outcome.published) {
         const std::int64_t took = clock_ns(CLOCK_BOOTTIME) - read_at;
@@ -489,7 +507,6 @@ Listener::After Listener::serve_line(Connection& connection, std::string_view li
         count(outcome.refusal);
         answer_refused(answer, outcome.refusal, detail.view(), outcome.serial);
     }
-    parser_.wipe();
     if (!send_answer(connection, answer.view())) return After::close;
     const bool end = message.bare || outcome.refusal == Refusal::too_large;
     return end ? After::close : After::keep;

@@ -6,7 +6,8 @@
 // wait on the same epoll, whichever wakes works on the frame under the leader's lock, lets go of it
 // and only then runs the follow-up, while the other goes on receiving. No hand-over is needed:
 // epoll wakes the thread that began to wait last, so the busy one is simply not there.
-// Descriptors are edge-triggered, so that one event wakes one thread.
+// Descriptors are edge-triggered, so that one event wakes one thread. With busy_poll they take turns
+// instead: one spins, the other sleeps until the first has a follow-up to run.
 //
 // Signals are blocked in these threads, except while a follow-up runs. Limits: limits.hpp.
 #pragma once
@@ -106,7 +107,11 @@ private:
 
     void run() noexcept;
     void prepare_thread() const noexcept;
-    bool spin(std::int64_t& last_work) noexcept;
+    void wait_and_serve(int& timeout) noexcept;
+    void take_turn() noexcept;
+    bool spin() noexcept;
+    bool read_connections() noexcept;
+    bool look_around(bool reclaim) noexcept;
     void serve_event(std::uint64_t key, std::uint32_t events) noexcept;
     void serve_doorbell() noexcept;
     void serve_timer() noexcept;
@@ -117,7 +122,7 @@ private:
     Connection* free_place() noexcept;
     bool read_from(Connection& connection, bool to_the_end) noexcept;
     After serve_lines(Connection& connection, std::int64_t read_at, bool at_end) noexcept;
-    After serve_line(Connection& connection, std::string_view line, std::int64_t read_at) noexcept;
+    After serve_line(Connection& connection, std::span<char> line, std::int64_t read_at) noexcept;
     After refuse_and_close(Connection& connection, Refusal refusal,
                            std::string_view detail) noexcept;
     bool send_answer(Connection& connection, std::string_view answer) noexcept;
@@ -150,6 +155,7 @@ private:
     WakeCount thread_ended_;
     std::atomic<bool> stopping_{false};
     std::atomic<bool> follow_up_due_{false};
+    std::mutex turn_;  // of the thread that spins
     sigset_t program_mask_{};  // of the thread that called start()
 
     // What follows belongs to the leader.
@@ -157,7 +163,6 @@ private:
     bool held_for_fork_ = false;
     SecretMemory buffers_;
     std::array<Connection, kMaxConnections> connections_;
-    MessageParser parser_;
     std::uint64_t accept_order_ = 0;
     std::int64_t timer_at_ = 0;  // 0: not armed
     std::int64_t retry_accept_at_ = 0;  // 0: not waiting

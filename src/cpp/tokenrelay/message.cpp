@@ -6,145 +6,90 @@
 #include <array>
 #include <cstring>
 
-#include "simdjson.h"
-#include "tokenrelay/frame.hpp"
+#include "tokenrelay/json.hpp"
 #include "tokenrelay/limits.hpp"
 
 namespace tokenrelay {
 namespace {
 
-namespace json = simdjson::dom;
-using simdjson::error_code;
-
-enum class Key : std::uint8_t {
-    access_token,
-    refresh_token,
-    token_type,
-    scope,
-    account,
-    expires_at,
-    serial,
-    issued_at,
-    grant_expires_at,
-    refresh,
-    reason,
-    unknown,
+enum Key : std::uint8_t {
+    kAccessToken,
+    kRefreshToken,
+    kTokenType,
+    kScope,
+    kAccount,
+    kRefresh,
+    kReason,
+    kExpiresAt,
+    kSerial,
+    kIssuedAt,
+    kGrantExpiresAt,
+    kUnknown,
 };
+constexpr Key kFirstInteger = kExpiresAt;  // before it are the strings
 
-constexpr std::array<std::string_view, 11> kKeys{
-    "access_token", "refresh_token", "token_type",       "scope",   "account", "expires_at",
-    "serial",       "issued_at",     "grant_expires_at", "refresh", "reason"};
+constexpr std::array<std::string_view, kUnknown> kNames{
+    "access_token", "refresh_token", "token_type", "scope",     "account",         "refresh",
+    "reason",       "expires_at",    "serial",     "issued_at", "grant_expires_at"};
+constexpr std::size_t kShortestName = 5;
+constexpr std::size_t kLongestName = 16;
 
-// By length first: two comparisons at most.
-Key key_of(std::string_view name) noexcept {
-    const auto is = [name](Key key) { return name == kKeys[static_cast<std::size_t>(key)]; };
-    switch (name.size()) {
-        case 5:
-            return is(Key::scope) ? Key::scope : Key::unknown;
-        case 6:
-            return is(Key::serial) ? Key::serial : is(Key::reason) ? Key::reason : Key::unknown;
-        case 7:
-            return is(Key::account) ? Key::account : is(Key::refresh) ? Key::refresh : Key::unknown;
-        case 9:
-            return is(Key::issued_at) ? Key::issued_at : Key::unknown;
-        case 10:
-            return is(Key::expires_at)   ? Key::expires_at
-                   : is(Key::token_type) ? Key::token_type
-                                         : Key::unknown;
-        case 12:
-            return is(Key::access_token) ? Key::access_token : Key::unknown;
-        case 13:
-            return is(Key::refresh_token) ? Key::refresh_token : Key::unknown;
-        case 16:
-            return is(Key::grant_expires_at) ? Key::grant_expires_at : Key::unknown;
-        default:
-            return Key::unknown;
+// The keys by the length of their names; there are never more than two of one.
+using Candidates = std::array<Key, 2>;
+constexpr auto kBySize = [] {
+    std::array<Candidates, kLongestName + 1> table;
+    for (Candidates& candidates : table) candidates = {kUnknown, kUnknown};
+    for (std::size_t key = 0; key < kUnknown; ++key) {
+        Candidates& candidates = table[kNames[key].size()];
+        candidates[candidates[0] == kUnknown ? 0 : 1] = static_cast<Key>(key);
     }
+    return table;
+}();
+
+template <class Word>
+bool same_ends(const char* a, const char* b, std::size_t size) noexcept {
+    const auto same = [a, b](std::size_t at) noexcept {
+        Word first;
+        Word second;
+        std::memcpy(&first, a + at, sizeof(Word));
+        std::memcpy(&second, b + at, sizeof(Word));
+        return first == second;
+    };
+    return same(0) && same(size - sizeof(Word));
 }
 
-constexpr bool is_integer_key(Key key) noexcept {
-    return key >= Key::expires_at && key <= Key::grant_expires_at;
+// Of `size` bytes, that of a name: two loads that may overlap cover it.
+bool same_name(const char* a, const char* b, std::size_t size) noexcept {
+    return size < 8 ? same_ends<std::uint32_t>(a, b, size) : same_ends<std::uint64_t>(a, b, size);
+}
+
+Key key_of(std::string_view name) noexcept {
+    if (name.size() < kShortestName || name.size() > kLongestName) return kUnknown;
+    for (const Key key : kBySize[name.size()]) {
+        if (key != kUnknown && same_name(name.data(), kNames[key].data(), name.size())) return key;
+    }
+    return kUnknown;
 }
 
 constexpr bool in_token_alphabet(char byte) noexcept {
     return static_cast<unsigned char>(byte - 0x21) <= 0x7E - 0x21;
 }
 
-// Without a branch a byte, so that it is vectorised: tokens are long and nearly always good.
-bool all_in_token_alphabet(std::string_view text) noexcept {
-    unsigned char farthest = 0;
-    for (char byte : text) farthest = std::max(farthest, static_cast<unsigned char>(byte - 0x21));
-    return farthest <= 0x7E - 0x21;
+Refusal malformed(Detail& detail, std::string_view key, std::string_view problem) noexcept {
+    detail << key << problem;
+    return Refusal::malformed;
 }
 
-std::string_view skip_blanks(std::string_view line) noexcept {
-    const auto at = line.find_first_not_of(" \t");
-    return at == line.npos ? std::string_view{} : line.substr(at);
-}
-
-std::string_view name(Key key) noexcept { return kKeys[static_cast<std::size_t>(key)]; }
-
-std::string_view describe(error_code error) noexcept {
-    switch (error) {
-        case simdjson::DEPTH_ERROR:
-            return "nested value";
-        case simdjson::UTF8_ERROR:
-            return "not UTF-8";
-        case simdjson::STRING_ERROR:
-            return "bad string";
-        case simdjson::UNCLOSED_STRING:
-            return "unclosed string";
-        case simdjson::UNESCAPED_CHARS:
-            return "control character in a string";
-        case simdjson::NUMBER_ERROR:
-        case simdjson::BIGINT_ERROR:
-            return "bad number, or one out of range";
-        case simdjson::T_ATOM_ERROR:
-        case simdjson::F_ATOM_ERROR:
-        case simdjson::N_ATOM_ERROR:
-            return "bad true, false or null";
-        default:
-            return "not a JSON object (RFC 8259)";
-    }
-}
-
-}  // namespace
-
-struct MessageParser::Impl {
-    json::parser parser{kMaxFrame};
-    std::array<std::string_view, kMaxKeys> unknown_keys;
-    std::size_t unknown_count = 0;
-    unsigned seen = 0;  // a bit for each Key
-    std::string_view token_type;
-    bool refused_refresh = false;
-    std::size_t parsed = 0;  // bytes of the last frame
-    bool ready = false;      // buffers are there
-
-    // How much of the parser's copies the last frame can have filled: simdjson's own bound.
-    std::size_t string_bytes() const noexcept {
-        const std::size_t bound = 5 * parsed / 3 + LineBuffer::kPadding;
-        return std::min(bound, 5 * parser.doc.capacity() / 3);
-    }
-
-    Refusal parse_object(std::string_view line, Message& message, Detail& detail) noexcept;
-    Refusal field(std::string_view key, json::element value, Message& message,
-                  Detail& detail) noexcept;
-    bool repeated(Key key, std::string_view text) noexcept;
-    static Refusal integer(Key key, json::element value, TokenUpdate& update,
-                           Detail& detail) noexcept;
-    Refusal string(Key key, json::element value, Message& message, Detail& detail) noexcept;
-    Refusal judge(Message& message, Detail& detail) const noexcept;
-};
-
-namespace {
-
-Refusal check_token(std::string_view key, std::string_view token, Detail& detail) noexcept {
+// `printable`: every byte is known to be allowed.
+Refusal check_token(std::string_view key, std::string_view token, bool printable,
+                    Detail& detail) noexcept {
+    const auto bad =
+        printable ? token.end() : std::find_if_not(token.begin(), token.end(), in_token_alphabet);
     if (token.empty()) {
         detail << key << " is empty";
     } else if (token.size() > kMaxToken) {
         detail << key << " has " << token.size() << " bytes, at most " << kMaxToken << " allowed";
-    } else if (!all_in_token_alphabet(token)) {
-        const auto bad = std::find_if_not(token.begin(), token.end(), in_token_alphabet);
+    } else if (bad != token.end()) {
         detail << key << " has a byte outside 0x21-0x7E at byte "
                << static_cast<std::uint64_t>(bad - token.begin());
     } else {
@@ -153,177 +98,141 @@ Refusal check_token(std::string_view key, std::string_view token, Detail& detail
     return Refusal::invalid_token;
 }
 
-Refusal malformed(Detail& detail, std::string_view key, std::string_view problem) noexcept {
-    detail << key << problem;
-    return Refusal::malformed;
-}
+// One frame that is an object.
+class ObjectCheck {
+public:
+    ObjectCheck(std::span<char> line, Detail& detail) noexcept : object_(line), detail_(detail) {}
 
-Refusal parse_bare(std::string_view line, Message& message, Detail& detail) noexcept {
-    message.bare = true;
-    message.update.access_token = line;
-    return check_token("the token", line, detail);
+    Refusal run(Message& message) noexcept {
+        JsonMember member;
+        while (object_.next(member)) {
+            if (const auto refusal = field(member); refusal != Refusal::none) return refusal;
+        }
+        if (!object_.problem().empty()) {
+            detail_ << object_.problem() << " at byte " << object_.place();
+            return Refusal::malformed;
+        }
+        if (const auto refusal = judge(message); refusal != Refusal::none) return refusal;
+        message.update = {.access_token = texts_[kAccessToken],
+                          .refresh_token = texts_[kRefreshToken],
+                          .scope = texts_[kScope],
+                          .account = texts_[kAccount],
+                          .expires_at = number(kExpiresAt),
+                          .serial = number(kSerial),
+                          .issued_at = number(kIssuedAt),
+                          .grant_expires_at = number(kGrantExpiresAt)};
+        message.reason = texts_[kReason];
+        return Refusal::none;
+    }
+
+private:
+    Refusal field(const JsonMember& member) noexcept {
+        const Key key = key_of(member.key);
+        if (key == kUnknown) return unknown(member.key);
+        if (seen_ >> key & 1) return malformed(detail_, kNames[key], " stands twice");
+        seen_ |= 1U << key;
+        if (member.kind == JsonKind::null) return Refusal::none;
+        return key < kFirstInteger ? string(key, member) : integer(key, member);
+    }
+
+    Refusal unknown(std::string_view name) noexcept {
+        if (unknown_count_ == kMaxKeys) {
+            return malformed(detail_, "", "more than 64 unknown keys");
+        }
+        const auto end = unknown_.begin() + static_cast<std::ptrdiff_t>(unknown_count_);
+        if (std::any_of(unknown_.begin(), end,
+                        [name](const Unknown& key) { return key.name() == name; })) {
+            return malformed(detail_, "", "duplicate key");
+        }
+        unknown_[unknown_count_++] = {name.data(), name.size()};
+        return Refusal::none;
+    }
+
+    Refusal string(Key key, const JsonMember& member) noexcept {
+        if (member.kind != JsonKind::string) {
+            return malformed(detail_, kNames[key], " is not a string");
+        }
+        texts_[key] = member.text;
+        printable_ |= static_cast<unsigned>(member.printable) << key;
+        return Refusal::none;
+    }
+
+    Refusal integer(Key key, const JsonMember& member) noexcept {
+        if (member.kind != JsonKind::integer) {
+            return malformed(detail_, kNames[key],
+                             member.kind == JsonKind::fraction ? " is a float, not an integer"
+                                                               : " is not an integer");
+        }
+        const std::int64_t limit = key == kSerial ? kMaxSerial : kMaxUnixTime;
+        if (member.integer < 0 || member.integer > limit) {
+            return malformed(detail_, kNames[key],
+                             key == kSerial ? " is out of range, 0 to 2^53-1 allowed"
+                                            : " is out of range: Unix seconds, not milliseconds");
+        }
+        numbers_[key - kFirstInteger] = member.integer;
+        has_number_ |= 1U << key;
+        return Refusal::none;
+    }
+
+    Refusal judge(Message& message) noexcept {
+        const bool has_token = texts_[kAccessToken].data() != nullptr;
+        if (texts_[kRefresh] == "refused" && !has_token) {
+            message.kind = MessageKind::refresh_refused;
+            return Refusal::none;
+        }
+        if (!has_token) return malformed(detail_, kNames[kAccessToken], " is missing");
+        const std::string_view type = texts_[kTokenType];
+        if (type.data() && (type.size() != 6 || strncasecmp(type.data(), "bearer", 6) != 0)) {
+            detail_ << "token_type is not Bearer";
+            return Refusal::unsupported;
+        }
+        const auto refusal = token(kAccessToken);
+        if (refusal != Refusal::none || !texts_[kRefreshToken].data()) return refusal;
+        return token(kRefreshToken);
+    }
+
+    Refusal token(Key key) noexcept {
+        return check_token(kNames[key], texts_[key], printable_ >> key & 1, detail_);
+    }
+
+    std::optional<std::int64_t> number(Key key) const noexcept {
+        if (!(has_number_ >> key & 1)) return std::nullopt;
+        return numbers_[key - kFirstInteger];
+    }
+
+    // Not a string_view: those would be zeroed for each frame.
+    struct Unknown {
+        const char* data;
+        std::size_t size;
+        std::string_view name() const noexcept { return {data, size}; }
+    };
+
+    JsonObject object_;
+    Detail& detail_;
+    std::array<std::string_view, kFirstInteger> texts_{};
+    std::array<std::int64_t, kUnknown - kFirstInteger> numbers_;
+    // A bit for each Key.
+    unsigned seen_ = 0;
+    unsigned printable_ = 0;
+    unsigned has_number_ = 0;
+    std::size_t unknown_count_ = 0;
+    std::array<Unknown, kMaxKeys> unknown_;
+};
+
+bool is_object(std::span<const char> line) noexcept {
+    const auto first = std::find_if_not(line.begin(), line.end(),
+                                        [](char byte) { return byte == ' ' || byte == '\t'; });
+    return first != line.end() && *first == '{';
 }
 
 }  // namespace
 
-MessageParser::MessageParser() : impl_(std::make_unique<Impl>()) {
-    // Here, so that no frame allocates; without memory every JSON frame is refused. Depth 2 is one
-    // flat object: simdjson counts the root.
-    impl_->ready = !impl_->parser.allocate(kMaxFrame, 2) && !impl_->parser.doc.allocate(kMaxFrame);
-    // Makes the first frame as fast as the thousandth.
-    char warm_up[LineBuffer::kPadding * 2] = R"({"access_token":"a"})";
-    Message message;
-    Detail detail;
-    static_cast<void>(parse({warm_up, 20}, message, detail));
-    wipe();
-}
-
-MessageParser::~MessageParser() { wipe(); }
-
-Refusal MessageParser::parse(std::string_view line, Message& message, Detail& detail) noexcept {
-    message = {};
+Refusal parse_message(std::span<char> line, Message& message, Detail& detail) noexcept {
     if (line.size() > kMaxFrame) return Refusal::too_large;
-    const std::string_view text = skip_blanks(line);
-    if (!text.starts_with('{')) return parse_bare(line, message, detail);
-    return impl_->parse_object(text, message, detail);
-}
-
-void MessageParser::wipe() noexcept {
-    auto& strings = impl_->parser.doc.string_buf;
-    if (strings) explicit_bzero(strings.get(), impl_->string_bytes());
-    impl_->parsed = 0;
-}
-
-Refusal MessageParser::Impl::parse_object(std::string_view line, Message& message,
-                                          Detail& detail) noexcept {
-    if (!ready) {
-        detail << "out of memory";
-        return Refusal::busy;
-    }
-    unknown_count = 0;
-    seen = 0;
-    token_type = "Bearer";
-    refused_refresh = false;
-    parsed = line.size();
-    json::element document;
-    auto error = parser.parse(line.data(), line.size(), false).get(document);
-    json::object object;
-    if (!error) error = document.get_object().get(object);
-    if (error) return malformed(detail, describe(error), "");
-    for (const auto [key, value] : object) {
-        if (const auto refusal = field(key, value, message, detail); refusal != Refusal::none) {
-            return refusal;
-        }
-    }
-    return judge(message, detail);
-}
-
-Refusal MessageParser::Impl::field(std::string_view text, json::element value, Message& message,
-                                   Detail& detail) noexcept {
-    const Key key = key_of(text);
-    if (key == Key::unknown && unknown_count == kMaxKeys) {
-        return malformed(detail, "", "more than 64 unknown keys");
-    }
-    if (repeated(key, text)) {
-        return key == Key::unknown ? malformed(detail, "", "duplicate key")
-                                   : malformed(detail, name(key), " stands twice");
-    }
-    if (value.is_array() || value.is_object()) return malformed(detail, "", "nested value");
-    if (key == Key::unknown || value.is_null()) return Refusal::none;
-    return is_integer_key(key) ? integer(key, value, message.update, detail)
-                               : string(key, value, message, detail);
-}
-
-bool MessageParser::Impl::repeated(Key key, std::string_view text) noexcept {
-    if (key != Key::unknown) {
-        const unsigned bit = 1U << static_cast<unsigned>(key);
-        const bool before = seen & bit;
-        seen |= bit;
-        return before;
-    }
-    const auto end = unknown_keys.begin() + static_cast<std::ptrdiff_t>(unknown_count);
-    if (std::find(unknown_keys.begin(), end, text) != end) return true;
-    unknown_keys[unknown_count++] = text;
-    return false;
-}
-
-Refusal MessageParser::Impl::integer(Key key, json::element value, TokenUpdate& update,
-                                     Detail& detail) noexcept {
-    std::int64_t number = 0;
-    if (!value.is_int64() || value.get_int64().get(number)) {
-        const bool is_float = value.type() == json::element_type::DOUBLE;
-        return malformed(detail, name(key),
-                         is_float ? " is a float, not an integer" : " is not an integer in range");
-    }
-    const std::int64_t limit = key == Key::serial ? kMaxSerial : kMaxUnixTime;
-    if (number < 0 || number > limit) {
-        return malformed(detail, name(key),
-                         key == Key::serial ? " is out of range, 0 to 2^53-1 allowed"
-                                            : " is out of range: Unix seconds, not milliseconds");
-    }
-    switch (key) {
-        case Key::expires_at:
-            update.expires_at = number;
-            break;
-        case Key::serial:
-            update.serial = number;
-            break;
-        case Key::issued_at:
-            update.issued_at = number;
-            break;
-        default:
-            update.grant_expires_at = number;
-            break;
-    }
-    return Refusal::none;
-}
-
-Refusal MessageParser::Impl::string(Key key, json::element value, Message& message,
-                                    Detail& detail) noexcept {
-    std::string_view text;
-    if (value.get_string().get(text)) return malformed(detail, name(key), " is not a string");
-    switch (key) {
-        case Key::access_token:
-            message.update.access_token = text;
-            break;
-        case Key::refresh_token:
-            message.update.refresh_token = text;
-            break;
-        case Key::token_type:
-            token_type = text;
-            break;
-        case Key::scope:
-            message.update.scope = text;
-            break;
-        case Key::account:
-            message.update.account = text;
-            break;
-        case Key::reason:
-            message.reason = text;
-            break;
-        default:
-            refused_refresh = text == "refused";
-            break;
-    }
-    return Refusal::none;
-}
-
-Refusal MessageParser::Impl::judge(Message& message, Detail& detail) const noexcept {
-    const TokenUpdate& update = message.update;
-    if (refused_refresh && update.access_token.data() == nullptr) {
-        message.kind = MessageKind::refresh_refused;
-        return Refusal::none;
-    }
-    if (update.access_token.data() == nullptr) {
-        return malformed(detail, name(Key::access_token), " is missing");
-    }
-    if (token_type.size() != 6 || strncasecmp(token_type.data(), "bearer", 6) != 0) {
-        detail << "token_type is not Bearer";
-        return Refusal::unsupported;
-    }
-    const auto refusal = check_token(name(Key::access_token), update.access_token, detail);
-    if (refusal != Refusal::none || update.refresh_token.data() == nullptr) return refusal;
-    return check_token(name(Key::refresh_token), update.refresh_token, detail);
+    if (is_object(line)) return ObjectCheck(line, detail).run(message);
+    message.bare = true;
+    message.update.access_token = {line.data(), line.size()};
+    return check_token("the token", message.update.access_token, false, detail);
 }
 
 void answer_accepted(Answer& answer, std::uint64_t generation) noexcept {

@@ -1,11 +1,11 @@
-// What a frame says: the checks of docs/protocol.md, and the answers. Pure: no I/O, no clock; after
-// construction no allocation. One thread at a time.
+// What a frame says: the checks of docs/protocol.md, and the answers. Pure: no I/O, no clock, no
+// allocation. Any thread.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <optional>
+#include <span>
 #include <string_view>
 
 #include "tokenrelay/error.hpp"
@@ -46,28 +46,13 @@ enum class MessageKind : std::uint8_t { token, refresh_refused };
 struct Message {
     MessageKind kind = MessageKind::token;
     bool bare = false;  // a token alone on its line: answered, then the connection is closed
-    TokenUpdate update;  // views into the frame and the parser, until its next wipe()
+    TokenUpdate update;  // views into the line
     std::string_view reason;  // of refresh_refused
 };
 
-class MessageParser {
-public:
-    MessageParser();
-    ~MessageParser();
-    MessageParser(const MessageParser&) = delete;
-    MessageParser& operator=(const MessageParser&) = delete;
-
-    // `line` needs LineBuffer::kPadding readable bytes after it. A refusal leaves its reason in
-    // `detail`; a frame that is not refused leaves it alone.
-    Refusal parse(std::string_view line, Message& message, Detail& detail) noexcept;
-
-    // Wipes what parsing copied out of the last frame. Views of it end here.
-    void wipe() noexcept;
-
-private:
-    struct Impl;
-    std::unique_ptr<Impl> impl_;
-};
+// Checks a line and leaves what it says in `message`, which must be fresh. Unescapes strings in the
+// line itself. A refusal leaves its reason in `detail`; a line that is not refused leaves it alone.
+Refusal parse_message(std::span<char> line, Message& message, Detail& detail) noexcept;
 
 // {"ok":true,"generation":N}
 void answer_accepted(Answer& answer, std::uint64_t generation) noexcept;
