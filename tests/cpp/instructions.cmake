@@ -1,9 +1,9 @@
 # Counts the instructions of one frame and of one read under callgrind. Fails if they are more than
 # TOLERANCE percent above the figures below, which the compiler and the C library move a little.
 #   cmake -DVALGRIND=… -DPROGRAM=… -P instructions.cmake
-# Counted with g++ 12 -O3 on x86-64 with AVX2 (what valgrind offers simdjson). A wiped byte counts as
+# Counted with g++ 12 -O3 on x86-64 with AVX2 (what valgrind offers). A wiped byte counts as
 # one: that is how callgrind sees the string instruction that wipes.
-set(TOLERANCE 25)
+set(TOLERANCE 15)
 
 function(collect what function count result)
   execute_process(
@@ -28,6 +28,6 @@ function(check what function expected)
   endif()
 endfunction()
 
-check(frame serve_a_frame 8854)
-check(current read_with_a_guard 26)
+check(frame serve_a_frame 4125)
+check(current read_with_a_guard 16)
 check(reader read_with_a_reader 10)

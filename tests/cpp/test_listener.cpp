@@ -39,9 +39,10 @@ private:
 struct Fixture {
     TemporaryDirectory directory;
     TokenStore store;
+    Counters counters;
     Doorbell doorbell;
     SlowFollowUp slow;  // outlives the threads that run it
-    Listener listener{store, doorbell, {}};
+    Listener listener{store, counters, doorbell, {}};
 };
 
 }  // namespace

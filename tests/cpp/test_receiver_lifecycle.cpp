@@ -41,6 +41,17 @@ TEST(starting_and_stopping_leaks_no_descriptor) {
     CHECK_EQUAL(open_descriptors(), before);
 }
 
+TEST(stats_go_on_over_stop_and_start) {
+    Fixture fixture;
+    CHECK_EQUAL(Peer(fixture.path()).ask(frame(1)), accepted(1));
+    fixture.receiver.stop();
+    CHECK_EQUAL(fixture.receiver.stats().published, 1U);
+    CHECK_EQUAL(fixture.receiver.stats().connections, 0U);
+    CHECK(!fixture.receiver.start());
+    CHECK_EQUAL(Peer(fixture.path()).ask(frame(2)), accepted(2));
+    CHECK_EQUAL(fixture.receiver.stats().published, 2U);
+}
+
 TEST(many_threads_may_start_and_stop) {
     Fixture fixture;
     std::vector<std::thread> threads;

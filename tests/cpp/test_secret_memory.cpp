@@ -1,3 +1,4 @@
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -64,5 +65,14 @@ TEST(a_move_takes_the_pages) {
     SecretMemory third;
     third = std::move(other);
     CHECK(third.data() == data);
-    third.prefault(1 << 20);  // beyond its end: bounded
+    third.prefault(0, 1 << 20);  // beyond its end: bounded
+}
+
+TEST(prefaulted_pages_are_resident) {
+    constexpr std::size_t kPage = 4096;
+    SecretMemory memory(8 * kPage);
+    memory.prefault(2 * kPage + 100, kPage);
+    unsigned char resident[8] = {};
+    CHECK_EQUAL(mincore(memory.data(), 8 * kPage, resident), 0);
+    for (int page = 0; page < 8; ++page) CHECK_EQUAL(resident[page] & 1, page == 2 || page == 3);
 }

@@ -6,7 +6,10 @@
 namespace model {
 
 void Step::guard(Byte token) {
-    if (token == 0) return fail("an empty guard although a token was published");
+    if (token == 0) {
+        if (thread_.known_version != 0) fail("an empty guard although a token was published");
+        return finish_operation();
+    }
     const Byte version = state_.version_in_token[token];
     note("guards token " + std::to_string(token) + ", version " + std::to_string(version));
     touch(object::token(token), false, "the read of token " + std::to_string(token));
@@ -40,7 +43,6 @@ void Step::read() {
             thread_.known_version =
                 std::max(thread_.known_version, memory_.oldest_label(number_, location::current));
             thread_.token = load(location::current, "current", order_.first_load);
-            if (thread_.token == 0) return finish_operation();
             thread_.step = algorithm_.post_before_recheck ? 1 : 3;
             return;
         case 1:

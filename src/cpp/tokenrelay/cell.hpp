@@ -87,11 +87,11 @@ class Cell {
 public:
     // Any thread. Wait-free.
     Guard<T> read() const noexcept {
-        detail::ReaderRecord* record = detail::this_threads_record;
-        if (!record || record->slots[0].load(std::memory_order_relaxed) != 0) [[unlikely]] {
+        auto& slot = detail::this_threads_record->slots[0];
+        if (slot.load(std::memory_order_relaxed) != 0) [[unlikely]] {
             return Guard<T>(read_elsewhere());
         }
-        return Guard<T>({protect(record->slots[0], false), &record->slots[0]});
+        return Guard<T>({protect(slot, false), &slot});
     }
 
     // Writer. Makes `next` (may be null) the current object and returns the one before, which stays
@@ -132,11 +132,9 @@ private:
         return {protect(slot, detail::readers_are_fenced()), &slot};
     }
 
-    // The current object, named in `slot`; null where there is none.
+    // The current object, named in `slot`. Where there is none, null, which leaves the slot free.
     const T* protect(std::atomic<detail::Hazard>& slot, bool fenced) const noexcept {
         const T* object = current_.load(std::memory_order_acquire);
-        if (!object) [[unlikely]]
-            return nullptr;
         post(slot, reinterpret_cast<detail::Hazard>(object), fenced);
         // Acquire: if the address was reused meanwhile, its new contents are seen. Sequentially
         // consistent where fenced: not before the posting.

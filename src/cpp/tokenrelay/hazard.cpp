@@ -24,7 +24,7 @@ constinit thread_local ReaderRecord* owned_records = nullptr;
 // Gives the thread's records back when it ends.
 struct RecordOwner {
     ~RecordOwner() {
-        this_threads_record = nullptr;
+        this_threads_record = &no_record;
         while (ReaderRecord* record = owned_records) {
             owned_records = record->next_owned;
             give_back(*record);

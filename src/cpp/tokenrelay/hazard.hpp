@@ -22,15 +22,24 @@ using Hazard = std::uintptr_t;
 inline constexpr std::size_t kSlotsPerRecord = 6;
 
 struct alignas(64) ReaderRecord {
+    constexpr ReaderRecord() noexcept = default;
+    constexpr explicit ReaderRecord(Hazard first_slot) noexcept : slots{first_slot} {}
+
     std::atomic<Hazard> slots[kSlotsPerRecord] = {};
     std::atomic<bool> taken{true};
     ReaderRecord* next = nullptr;  // in the process's list; fixed once the record is listed
     ReaderRecord* next_owned = nullptr;  // in the list of one thread that holds many guards
 };
 
-// The record this thread took first; null before its first read, and always where readers are
-// fenced, so that the usual read asks one question for both.
-inline constinit thread_local ReaderRecord* this_threads_record = nullptr;
+// Of a thread without a record; in no list. Its first slot is never free, so that a read asks one
+// question for this and for a guard held beside it.
+inline constinit ReaderRecord no_record{1};
+
+// The record this thread took first; `no_record` before its first read, and always where readers
+// are fenced. Initial-exec: in a shared library the address of a thread-local is otherwise asked for
+// by a call; the loader keeps room for a pointer in the libraries that are opened later, too.
+[[gnu::tls_model("initial-exec")]] inline constinit thread_local ReaderRecord* this_threads_record =
+    &no_record;
 
 // This thread's first record, taken if it has none. Allocates if none is free: once a thread, and
 // again for each kSlotsPerRecord guards held at the same time.

@@ -63,7 +63,7 @@ struct Doorbell {
 
 class Listener {
 public:
-    Listener(TokenStore& store, Doorbell& doorbell, ListenerOptions options);
+    Listener(TokenStore& store, Counters& counters, Doorbell& doorbell, ListenerOptions options);
     ~Listener();
     Listener(const Listener&) = delete;
     Listener& operator=(const Listener&) = delete;
@@ -82,7 +82,6 @@ public:
     bool on_own_thread() const noexcept;
 
     const std::string& path() const noexcept { return path_; }
-    void read_stats(Stats& stats) const noexcept;
     // Around fork(2): keeps the threads from opening or closing a descriptor, since the kernel copies
     // the descriptors before the memory that names them. Waits a moment only: a callback may itself
     // wait for the thread that forks.
@@ -107,6 +106,7 @@ private:
 
     void run() noexcept;
     void prepare_thread() const noexcept;
+    void rehearse() noexcept;
     void wait_and_serve(int& timeout) noexcept;
     void take_turn() noexcept;
     bool spin() noexcept;
@@ -141,6 +141,7 @@ private:
     void run_follow_up() noexcept;
 
     TokenStore& store_;
+    Counters& counters_;
     Doorbell& doorbell_;  // rung for a stop, new callbacks, refresh requests
     const ListenerOptions options_;
     std::atomic<FollowUp*> follow_up_{nullptr};
@@ -167,14 +168,6 @@ private:
     std::int64_t timer_at_ = 0;  // 0: not armed
     std::int64_t retry_accept_at_ = 0;  // 0: not waiting
     std::int64_t retry_bind_at_ = 0;
-
-    struct Counters {
-        std::atomic<std::uint64_t> published{0}, repeated{0}, connections{0}, accepted{0},
-            foreign{0}, accept_failures{0}, rebinds{0}, overruns{0}, requests{0}, refusals{0};
-        std::array<std::atomic<std::uint64_t>, kRefusals> refused{};
-        std::atomic<std::int64_t> callbacks_max{0};
-        Histogram callbacks;
-    } counters_;
 };
 
 }  // namespace tokenrelay

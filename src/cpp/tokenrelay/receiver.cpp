@@ -26,12 +26,14 @@ struct ReceiverState : std::enable_shared_from_this<ReceiverState> {
 
     const Options options;
     TokenStore store;
+    Counters counters;
     Doorbell doorbell;
     mutable std::mutex mutex;  // guards the rest; never held while a callback is waited for
     std::shared_ptr<Listener> listener;  // shared with those who wait for its end
     FollowUp* follow_up = nullptr;
     std::string path;
-    UniqueFd event_fd;
+    UniqueFd events;  // eventfd(2)
+    std::atomic<int> event_fd{-1};  // the same, once it is subscribed
     Subscription event_subscription;
     std::atomic<bool> running{false};
     std::atomic<bool> forked{false};
@@ -104,6 +106,7 @@ SocketPlace place_for(const Options& options) {
 void ReceiverState::after_fork() noexcept {
     new (&mutex) std::mutex;
     running.store(false);
+    counters.connections.store(0, std::memory_order_relaxed);
     store.after_fork();
     if (listener) {
         forked.store(true);
@@ -113,10 +116,13 @@ void ReceiverState::after_fork() noexcept {
         static_cast<void>(new std::shared_ptr<Listener>(std::move(listener)));
     }
     doorbell.fd = UniqueFd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-    if (event_fd) {
+    if (events) {
         // Under the same number, which the program may have kept.
         const UniqueFd own(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-        if (!own || dup3(own.get(), event_fd.get(), O_CLOEXEC) < 0) event_fd.reset();
+        if (!own || dup3(own.get(), events.get(), O_CLOEXEC) < 0) {
+            events.reset();
+            event_fd.store(-1, std::memory_order_relaxed);
+        }
     }
 }
 
@@ -178,7 +184,7 @@ Error TokenReceiver::start() {
                             "- , beginning with a letter or digit"};
     }
     auto listener =
-        std::make_shared<Listener>(state_->store, state_->doorbell,
+        std::make_shared<Listener>(state_->store, state_->counters, state_->doorbell,
                                    ListenerOptions{options.allow_uids, options.busy_poll.count(),
                                                    options.cpu, options.keep_refresh_token});
     state_->store.open();
@@ -261,19 +267,21 @@ void TokenReceiver::request_refresh(const Token& token) noexcept {
 }
 
 int TokenReceiver::event_fd() {
+    if (const int fd = state_->event_fd.load(std::memory_order_acquire); fd >= 0) return fd;
     {
         const std::scoped_lock lock(state_->mutex);
-        if (state_->event_fd) return state_->event_fd.get();
-        state_->event_fd = UniqueFd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+        if (state_->events) return state_->events.get();
+        state_->events = UniqueFd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     }
-    if (!state_->event_fd) return -1;
+    if (!state_->events) return -1;
     auto subscription = add_callback([state = state_.get()](const Token&) noexcept {
         const std::uint64_t one = 1;
-        static_cast<void>(!write(state->event_fd.get(), &one, sizeof one));
+        static_cast<void>(!write(state->events.get(), &one, sizeof one));
     });
     const std::scoped_lock lock(state_->mutex);
     state_->event_subscription = std::move(subscription);
-    return state_->event_fd.get();
+    state_->event_fd.store(state_->events.get(), std::memory_order_release);
+    return state_->events.get();
 }
 
 Error TokenReceiver::follow(FollowUp& follow_up) {
@@ -289,8 +297,7 @@ Error TokenReceiver::follow(FollowUp& follow_up) {
 
 Stats TokenReceiver::stats() const noexcept {
     Stats stats;
-    const std::scoped_lock lock(state_->mutex);
-    if (state_->listener) state_->listener->read_stats(stats);
+    stats.take(state_->counters);
     stats.generation = state_->store.generation();
     stats.retained = state_->store.retained();
     stats.membarrier = !detail::readers_are_fenced();

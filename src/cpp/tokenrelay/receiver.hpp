@@ -101,9 +101,10 @@ public:
 
     // An eventfd(2) that becomes readable at each publication, for a loop of the program's own:
     // read it, then call current(). The receiver keeps it; -1 if none can be made. May block at
-    // the first call.
+    // the first call; wait-free afterwards.
     int event_fd();
 
+    // Wait-free. What it counts goes on over stop() and start().
     Stats stats() const noexcept;
     // Of the socket; empty before the first start().
     std::string path() const;

@@ -3,9 +3,17 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 
 namespace tokenrelay {
+namespace {
+
+constexpr std::size_t kPage = 4096;  // or a part of one
+
+void touch(volatile char* byte) noexcept { *byte = 0; }
+
+}  // namespace
 
 SecretMemory::SecretMemory(std::size_t size) noexcept {
     const std::size_t page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
@@ -28,10 +36,10 @@ SecretMemory::~SecretMemory() {
     munmap(data_, size_);
 }
 
-void SecretMemory::prefault(std::size_t bytes) noexcept {
-    for (std::size_t at = 0; at < bytes && at < size_; at += 4096) {
-        static_cast<volatile char*>(data_)[at] = 0;
-    }
+void SecretMemory::prefault(std::size_t begin, std::size_t bytes) noexcept {
+    const std::size_t end = std::min(begin + bytes, size_);
+    for (std::size_t at = begin; at < end; at += kPage) touch(data_ + at);
+    if (begin < end) touch(data_ + end - 1);
 }
 
 }  // namespace tokenrelay

@@ -28,8 +28,9 @@ public:
     char* data() const noexcept { return data_; }
     std::size_t size() const noexcept { return size_; }
     bool locked() const noexcept { return locked_; }  // mlock2(2) succeeded
-    // Touches the first `bytes`, so that the first token meets no page fault.
-    void prefault(std::size_t bytes) noexcept;
+    // Touches `bytes` from `begin` on, so that the first token meets no page fault. The memory must be
+    // fresh.
+    void prefault(std::size_t begin, std::size_t bytes) noexcept;
 
 private:
     char* data_ = nullptr;

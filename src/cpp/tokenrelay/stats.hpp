@@ -1,4 +1,4 @@
-// Stats: what a receiver has seen, counted by its thread and read by any.
+// Stats: what a receiver has seen since it was made, counted by its thread and read by any.
 #pragma once
 
 #include <array>
@@ -51,6 +51,27 @@ private:
     std::array<std::atomic<std::uint64_t>, kBuckets> buckets_{};
 };
 
+// What Stats is read from. The receiver's thread counts, any thread reads; wait-free.
+struct Counters {
+    using Count = std::atomic<std::uint64_t>;
+
+    Count published{0}, repeated{0}, connections{0}, accepted{0}, foreign{0}, accept_failures{0},
+        rebinds{0}, callback_overruns{0}, refresh_requests{0}, refresh_refusals{0};
+    std::array<Count, kRefusals> refused{};
+    std::atomic<std::int64_t> callbacks_max{0};
+    Histogram callbacks;
+
+    // One thread writes: no read-modify-write is needed.
+    static void add(Count& count, std::uint64_t by = 1) noexcept {
+        count.store(count.load(std::memory_order_relaxed) + by, std::memory_order_relaxed);
+    }
+    void record_callbacks(std::int64_t ns) noexcept {
+        callbacks.record(ns);
+        if (ns <= callbacks_max.load(std::memory_order_relaxed)) return;
+        callbacks_max.store(ns, std::memory_order_relaxed);
+    }
+};
+
 // An immutable snapshot. Times in nanoseconds.
 struct Stats {
     std::uint64_t generation = 0;     // of the current token
@@ -71,6 +92,24 @@ struct Stats {
     std::int64_t callbacks_max = 0;
     bool membarrier = false;          // false: readers use fences
     bool memory_locked = false;
+
+    void take(const Counters& counters) noexcept {
+        const auto value = [](const auto& count) { return count.load(std::memory_order_relaxed); };
+        published = value(counters.published);
+        repeated = value(counters.repeated);
+        for (std::size_t i = 0; i < kRefusals; ++i) refused[i] = value(counters.refused[i]);
+        connections = value(counters.connections);
+        accepted = value(counters.accepted);
+        foreign = value(counters.foreign);
+        accept_failures = value(counters.accept_failures);
+        rebinds = value(counters.rebinds);
+        callback_overruns = value(counters.callback_overruns);
+        refresh_requests = value(counters.refresh_requests);
+        refresh_refusals = value(counters.refresh_refusals);
+        callbacks_p50 = counters.callbacks.quantile(0.5);
+        callbacks_p99 = counters.callbacks.quantile(0.99);
+        callbacks_max = value(counters.callbacks_max);
+    }
 };
 
 }  // namespace tokenrelay

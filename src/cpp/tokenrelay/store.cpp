@@ -26,6 +26,7 @@ TokenStore::TokenStore() {
     for (std::size_t i = 0; i < kSlots; ++i) {
         if (!add_slot()) throw std::bad_alloc();
     }
+    for (const auto& slot : pool_) memory_locked_ &= slot->memory.locked();
 }
 
 TokenStore::~TokenStore() { cell_.publish(nullptr); }
@@ -34,7 +35,7 @@ bool TokenStore::add_slot() noexcept {
     auto slot = std::make_unique<Slot>();
     slot->memory = SecretMemory(kSlotBytes);
     if (!slot->memory.data()) return false;
-    slot->memory.prefault(kUsualToken);
+    slot->memory.prefault(0, kUsualToken);
     slot->token = new (slot->memory.data()) Token;
     free_.push_back(slot.get());
     pool_.push_back(std::move(slot));
@@ -97,6 +98,13 @@ void TokenStore::publish(const TokenUpdate& update, Now now, Outcome& outcome) n
     current_slot_ = next;
     callbacks_.notify(*next->token);
     published_.advance();
+}
+
+void TokenStore::rehearse(const TokenUpdate& update, Now now) noexcept {
+    for (Slot* slot : free_) {
+        slot->token->fill(update, slot->bytes(), 0, now);
+        slot->token->clear();
+    }
 }
 
 void TokenStore::greet_new_callbacks() noexcept {

@@ -38,6 +38,8 @@ public:
 
     // Writer. Allocates nothing, takes no lock. The callbacks have returned when it returns.
     Outcome apply(const TokenUpdate& update, Now now, Detail& detail) noexcept;
+    // Writer. apply() without a publication: what comes next finds its memory and code warm.
+    void rehearse(const TokenUpdate& update, Now now) noexcept;
     // Writer. Callbacks added since the last publication hear of the current token.
     void greet_new_callbacks() noexcept;
     // Writer. There are replaced tokens to wipe.
@@ -64,7 +66,8 @@ public:
     void open() noexcept { closed_.store(false, std::memory_order_release); }
 
     Callbacks& callbacks() noexcept { return callbacks_; }
-    bool memory_locked() const noexcept { return pool_.front()->memory.locked(); }
+    // The tokens' memory, as it was at the start.
+    bool memory_locked() const noexcept { return memory_locked_; }
     // Tokens replaced but still held by a reader, at the last reclaim().
     std::size_t retained() const noexcept { return retained_.load(std::memory_order_relaxed); }
 
@@ -98,6 +101,7 @@ private:
     std::vector<Slot*> free_;
     std::vector<Slot*> retired_;
     Slot* current_slot_ = nullptr;
+    bool memory_locked_ = true;  // fixed by the constructor
 };
 
 }  // namespace tokenrelay

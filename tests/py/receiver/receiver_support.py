@@ -9,11 +9,12 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from tokenrelay import TokenReceiver
 
@@ -54,6 +55,14 @@ class Sender:
 
     def at_end(self) -> bool:
         return self._lines.readline() == b""
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    """Wait for what only /proc tells, and no event."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
 
 
 def deliver(receiver: TokenReceiver | str, access_token: str, **fields: Any) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from receiver_support import (
     PATIENCE,
     Sender,
     deliver,
+    eventually,
     open_descriptors,
     receiver_threads,
     run_python,
@@ -497,6 +498,30 @@ def test_busy_poll_receives_and_calls_back() -> None:
         for number in range(3):
             assert deliver(receiver, f"token-{number}")["generation"] == number + 1
         assert called.wait(PATIENCE)
+
+
+def one_spins() -> bool:
+    """proc_pid_stat(5): one of the two threads runs, the other sleeps."""
+    tasks = [Path(f"/proc/self/task/{thread}/stat").read_text() for thread in receiver_threads()]
+    return sorted(text.rpartition(")")[2].split()[0] for text in tasks) == ["R", "S"]
+
+
+def test_one_thread_alone_spins_and_the_other_takes_over_from_a_callback() -> None:
+    entered, leave = threading.Event(), threading.Event()
+
+    def callback(_: Token) -> None:
+        entered.set()
+        leave.wait(PATIENCE)
+
+    with TokenReceiver("main", busy_poll=60) as receiver:
+        receiver.subscribe(callback)
+        eventually(one_spins)
+        with Sender(receiver) as sender:
+            sender.send("one")
+            assert entered.wait(PATIENCE)
+            assert sender.send("two")["generation"] == 2
+        leave.set()
+        eventually(one_spins)
 
 
 def test_cpu_pins_the_threads() -> None:
