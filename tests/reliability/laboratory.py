@@ -105,6 +105,10 @@ class Subject:
     def cut_next_answer(self, at: int, *, reset: bool) -> None:
         self.laboratory.order("cut", self.name, at=at, reset=reset)
 
+    def set_clock(self, at: float) -> None:
+        """Sets the clock of this login's grace, which then stands until it is set again."""
+        self.laboratory.order("clock", self.name, at=at)
+
     def process(self, *, patience: float = PATIENCE, **order: Any) -> RefreshProcess:
         words = {"config": str(self.config), **order}
         return RefreshProcess(self.laboratory.server, words, patience=patience)

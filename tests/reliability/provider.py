@@ -22,10 +22,12 @@ from .login import Login, login_of, number_of
 
 @dataclass(slots=True)
 class Account:
-    """A login, the file its client keeps, and what the provider saw."""
+    """A login, the file its client keeps, and what the provider saw. ``clock`` is what its grace
+    is measured by: a check's own, in seconds, or None for the machine's."""
 
     login: Login
     file: Path
+    clock: float | None = None
     superseded: int = 0
     cut_at: int | None = None
     reset: bool = False
@@ -55,6 +57,8 @@ class Provider:
             case "cut":
                 self._accounts[name].cut_at = order["at"]
                 self._accounts[name].reset = order["reset"]
+            case "clock":
+                self._accounts[name].clock = order["at"]
         account = self._accounts[name]
         facts = asdict(account.login)
         facts.update(superseded=account.superseded, answer_bytes=account.answer_bytes)
@@ -72,7 +76,8 @@ class Provider:
         account = self._accounts[login_of(form)]
         with suppress(OSError):
             account.superseded += number_of(form) < number_of(account.file.read_text())
-        granted = account.login.refresh(form, time.monotonic())
+        now = time.monotonic() if account.clock is None else account.clock
+        granted = account.login.refresh(form, now)
         fields = account.login.tokens() if granted else {"error": "invalid_grant"}
         content = json.dumps(fields).encode()
         head = f"HTTP/1.1 {200 if granted else 400} X\r\nContent-Length: {len(content)}\r\n"

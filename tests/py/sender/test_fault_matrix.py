@@ -50,3 +50,9 @@ def test_processes_on_one_file_make_as_many_requests_as_generations(
 def test_login_is_alive_after_random_kills(laboratory: Laboratory) -> None:
     report = crowd.kill_at_random(laboratory, kills=60, seed=SEED)
     assert report.sound, f"seed {SEED}: {report}"
+
+
+def test_without_grace_random_kills_cost_the_login(laboratory: Laboratory) -> None:
+    """What the test above owes to the grace, and that it could see a lost login."""
+    report = crowd.kill_at_random(laboratory, kills=60, seed=SEED, grace=0.0)
+    assert not report.alive, f"seed {SEED}: {report}"
