@@ -1,4 +1,4 @@
-"""Fixtures of the browser tests: one user's host, started programs, a provider, a browser.
+"""Fixtures of the browser tests: a provider, a browser, a receiver.
 
 They need node and Chromium, so they are no part of the ordinary suite:
     pip install -r tests/browser/requirements.txt && pytest tests/browser
@@ -6,9 +6,7 @@ They need node and Chromium, so they are no part of the ordinary suite:
 
 from __future__ import annotations
 
-import shutil
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "py"))
 
 from browser_support import BUILD, OidcProvider, free_port, start_browser, start_oidc_provider
 
-from support.host import Host
+from support.fixtures import host, short_path, start
 from support.programs import RECEIVE, Program, Start
 
 if TYPE_CHECKING:
@@ -26,27 +24,9 @@ if TYPE_CHECKING:
 
     from selenium.webdriver import Chrome
 
+    from support.host import Host
 
-@pytest.fixture
-def host() -> Iterator[Host]:
-    """A user's runtime, state and configuration paths; short, as a socket's path must be."""
-    root = Path(tempfile.mkdtemp(prefix="relay-", dir="/tmp"))
-    yield Host(root)
-    shutil.rmtree(root, ignore_errors=True)
-
-
-@pytest.fixture
-def start(host: Host) -> Iterator[Start]:
-    """A function that starts a program in the host's environment."""
-    programs: list[Program] = []
-
-    def start_program(*arguments: str | Path, environment: object = None) -> Program:
-        programs.append(Program(arguments, environment=host.environment))
-        return programs[-1]
-
-    yield start_program
-    for program in reversed(programs):
-        program.dispose()
+__all__ = ["host", "short_path", "start"]
 
 
 @pytest.fixture

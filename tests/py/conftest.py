@@ -1,59 +1,26 @@
-"""Fixtures of every Python test: a short directory, started programs, live providers."""
+"""Fixtures of the ordinary suite: live providers, figures to print."""
 
 from __future__ import annotations
 
-import shutil
 import signal
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from support.host import Host
-from support.programs import Program, Start
+from support.fixtures import host, short_path, start
 from support.provider import Provider, StartProvider, start_provider
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
+__all__ = ["host", "short_path", "start"]
 MEASURED = pytest.StashKey[list[str]]()
 
 
 def pytest_configure() -> None:
     # A background job of a shell has SIGINT ignored, and so would every program it starts.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-@pytest.fixture
-def short_path() -> Iterator[Path]:
-    """A private directory whose path leaves room for a socket's name (107 bytes in all)."""
-    path = Path(tempfile.mkdtemp(prefix="relay-", dir="/tmp"))
-    yield path
-    shutil.rmtree(path, ignore_errors=True)
-
-
-@pytest.fixture
-def host(short_path: Path) -> Host:
-    """A user's runtime, state and configuration paths, all absent as on a fresh machine."""
-    return Host(short_path)
-
-
-@pytest.fixture
-def start(host: Host) -> Iterator[Start]:
-    """A function that starts a program in the host's environment."""
-    programs: list[Program] = []
-
-    def start_program(
-        *arguments: str | Path, environment: Mapping[str, str] | None = None
-    ) -> Program:
-        program = Program(arguments, environment=environment or host.environment)
-        programs.append(program)
-        return program
-
-    yield start_program
-    for program in reversed(programs):
-        program.dispose()
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -94,18 +95,26 @@ def kill_at_random(
         process = subject.process(tell=False)
         process.go()
         began = time.monotonic()
-        if process.ended_within(random.uniform(0.0, 1.3 * usual)):
-            completed += 1
-            usual = (usual + time.monotonic() - began) / 2
-        else:
-            os.kill(process.pid, signal.SIGKILL)
+        if _kill(process, after=random.uniform(0.0, 1.3 * usual)):
             killed += 1
             usual *= 1.05
+        else:
+            completed += 1
+            usual = (usual + time.monotonic() - began) / 2
         process.results()
         unsound += subject.number < number
         number = max(number, subject.number)
     alive = "serial" in subject.refresh()[-1]
     return KillReport(killed, completed, alive, unsound, subject.facts)
+
+
+def _kill(process: RefreshProcess, *, after: float) -> bool:
+    """Whether SIGKILL met it after that time; False where it had ended by itself."""
+    if not process.ended_within(after):
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
+            return True
+    return False
 
 
 def _duration(subject: Subject) -> float:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import queue
@@ -108,6 +109,15 @@ def ask(host: Host, command: str, **fields: str) -> dict[str, Any]:
     return reply
 
 
+def status_once_delivered(host: Host, serial: int) -> dict[str, Any]:
+    """The status once the sender has read its one receiver's answer, which takes it no time."""
+    for _ in range(1000):
+        status = ask(host, "status")
+        if [receiver["serial"] for receiver in status["accounts"][0]["receivers"]] == [serial]:
+            return status
+    raise AssertionError(status)
+
+
 def run(start: Start) -> Program:
     sender = start(*TOKENRELAY, "run")
     sender.wait_for_event("ready")
@@ -129,14 +139,14 @@ def test_a_sender_feeds_receivers_and_answers_commands(
         assert reply["fingerprint"] == fingerprint("access-1")
         token = ask(host, "token", account="main")
         assert token["access_token"] == "access-1"
-        status = ask(host, "status")
+        status = status_once_delivered(host, frame["serial"])
     assert status.keys() == {"ok", "pid", "started_at", "accounts"}
     assert (status["ok"], status["pid"]) == (True, sender.pid)
     (account,) = status["accounts"]
     assert account["token"].keys() == {"fingerprint", "expires_at", "serial", "issued_at"}
     assert (account["name"], account["phase"], account["refreshes"]) == ("main", "ok", 1)
     (receiver,) = account["receivers"]
-    assert (receiver["program"], receiver["serial"]) == ("trader", frame["serial"])
+    assert receiver["program"] == "trader"
     assert "refresh-1" not in json.dumps(status)
     assert "refresh-1" not in sender.output
     assert "access-1" not in sender.output
@@ -227,6 +237,23 @@ def test_a_killed_sender_is_followed_by_another(
         run(start)
         assert listener.next_frame()["access_token"] == "access-0"
         assert ask(host, "status")["ok"]
+
+
+def test_a_kernel_without_a_timer_for_clock_steps_is_told_and_does_no_harm(
+    host: Host, provider: Provider, start: Start
+) -> None:
+    configure(host, provider)
+    store(host)
+    call = "timerfd_create"
+    injected = ("-e", f"trace={call}", "-e", f"inject={call}:error=ENOSYS")
+    with Listener(directory(host) / socket_name()) as listener:
+        program = start("strace", "-f", "-qq", "-o", "/dev/null", *injected, *TOKENRELAY, "run")
+        sender = program.wait_for_event("ready").fields["pid"]
+        told = program.wait_for_event("clock steps are noticed late").fields
+        assert told["error"] == f"[Errno {errno.ENOSYS}] {os.strerror(errno.ENOSYS)}"
+        assert listener.next_frame()["access_token"] == "access-0"
+    os.kill(sender, signal.SIGTERM)
+    assert program.wait() == 0
 
 
 def test_once_refreshes_delivers_and_ends(host: Host, provider: Provider, start: Start) -> None:

@@ -118,6 +118,10 @@ class AccountRunner:
                 f"To have a receiver: tokenrelay listen {self.name}"
             )
 
+    def wake(self) -> None:
+        """Look at once whether a refresh is due: the clocks have jumped."""
+        self._refresher.wake()
+
     async def refresh(self) -> dict[str, Any]:
         """Refresh now; return what the new token is, without its secret."""
         return describe_token(await self._refresher.refresh_now(reason="asked by a command"))

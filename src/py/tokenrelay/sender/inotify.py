@@ -7,12 +7,13 @@ and 1000 wake-ups a second for each idle watch; the bare descriptor costs nothin
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import struct
 from typing import TYPE_CHECKING, Self
 
 import anyio
+
+from tokenrelay.sender.libc import check, libc
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,15 +30,13 @@ _NAMES_COME_AND_GO = _CREATE | _MOVED_TO | _DELETE | _MOVED_FROM | _OF_ITSELF
 _HEADER = struct.Struct("iIII")
 _READ_BYTES = 65_536
 
-_libc = ctypes.CDLL(None, use_errno=True)
-
 
 class DirectoryWatch:
     """Tells which names appear in, or vanish from, a set of directories. One task may wait."""
 
     def __init__(self) -> None:
         self._paths: dict[int, Path] = {}
-        self._descriptor = _check(_libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
+        self._descriptor = check(libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
 
     def __enter__(self) -> Self:
         return self
@@ -57,7 +56,7 @@ class DirectoryWatch:
         """
         paths = dict(found for directory in directories if (found := self._add(directory)))
         for stale in self._paths.keys() - paths.keys():
-            _libc.inotify_rm_watch(self._descriptor, stale)
+            libc.inotify_rm_watch(self._descriptor, stale)
         self._paths = paths
 
     async def wait(self) -> set[Path]:
@@ -83,7 +82,7 @@ class DirectoryWatch:
             # Missing, not ours to read, or out of watches: the nearest above it has to do.
             with contextlib.suppress(OSError):
                 name = os.fsencode(path)
-                return _check(_libc.inotify_add_watch(self._descriptor, name, mask)), path
+                return check(libc.inotify_add_watch(self._descriptor, name, mask)), path
         return None
 
     def _parse(self, events: bytes) -> set[Path]:
@@ -98,10 +97,3 @@ class DirectoryWatch:
             elif not mask & _IGNORED and (directory := self._paths.get(watch)) is not None:
                 changed.add(directory / os.fsdecode(name) if name else directory)
         return changed
-
-
-def _check(result: int) -> int:
-    if result < 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
-    return result

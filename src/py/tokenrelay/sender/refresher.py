@@ -149,6 +149,10 @@ class Refresher:
         self._wake.set()
         return None
 
+    def wake(self) -> None:
+        """Look at once: the clocks have jumped, so that what was not due may be."""
+        self._wake.set()
+
     def raise_serial(self, floor: int) -> None:
         """A receiver holds a token of serial ``floor``: ours is published again above it."""
         if self._token is not None and self._token.serial <= floor < 2**62:

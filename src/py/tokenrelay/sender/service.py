@@ -12,6 +12,7 @@ import anyio
 from tokenrelay.paths import runtime_directories
 from tokenrelay.sender.account_runner import AccountRunner
 from tokenrelay.sender.clock import Clock, SystemClock
+from tokenrelay.sender.clock_steps import ClockSteps
 from tokenrelay.sender.control import ControlServer, Reply
 from tokenrelay.sender.errors import ConfigurationError, LoginNeeded, NobodyReceived, SenderError
 from tokenrelay.sender.logs import get_log
@@ -65,6 +66,7 @@ class Service:
                     code = await self._run_once()
                     group.cancel_scope.cancel()
                 else:
+                    group.start_soon(self._follow_clock)
                     await self._run_accounts(partial(self._tell_ready, control, ready))
         self._log.info("ended")
         return code
@@ -113,6 +115,20 @@ class Service:
         async for number in signals:
             self._log.info("ending", signal=number.name)
             scope.cancel()
+
+    async def _follow_clock(self) -> None:
+        try:
+            steps = ClockSteps()
+        except OSError as error:
+            # Each account looks at both clocks every 30 s in any case.
+            self._log.info("clock steps are noticed late", error=str(error))
+            return
+        with steps:
+            while True:
+                await steps.wait()
+                self._log.info("clock set, or back from a suspend")
+                for account in self._accounts.values():
+                    account.wake()
 
     async def _status(self, _request: Mapping[str, Any]) -> Reply:
         return {
