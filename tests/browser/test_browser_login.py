@@ -144,6 +144,20 @@ def test_refusing_consent_ends_the_login_and_tells_why(
 
 
 @TIMEOUT
+def test_provider_that_demands_pkce_refuses_a_login_without_it(
+    port: int, provider: OidcProvider, host: Host, start: Start, browser: Chrome
+) -> None:
+    """So every other login here is one with PKCE; the setting is what switches it off."""
+    callback = f"http://127.0.0.1:{port}/callback"
+    provider.configure(host, "desktop", redirect_uri=callback, pkce=False)
+    login = start(*TOKENRELAY, "login", "--no-browser")
+    browser.get(printed_url(login))
+    shows(browser, "Not logged in")
+    assert login.wait() == 1
+    assert "invalid_request" in login.output
+
+
+@TIMEOUT
 def test_a_login_on_another_device(
     provider: OidcProvider, host: Host, start: Start, browser: Chrome
 ) -> None:

@@ -90,11 +90,13 @@ class BrowserLogin:
 
 
 def _success(account: str) -> Page:
-    text = f"The account {account} is logged in and its token is saved. You can close this page."
-    return Page(HTTPStatus.OK, "Logged in", text, final=True)
+    text = f"The account {account} is logged in and its token is saved."
+    return Page(HTTPStatus.OK, "Logged in", text, "You can close this page.", final=True)
 
 
 def _refusal(error: SenderError) -> Page:
     status = HTTPStatus.FORBIDDEN if isinstance(error, LoginRefused) else HTTPStatus.BAD_GATEWAY
     text = f"{error}"
-    return Page(status, "Not logged in", f"{text[:1].upper()}{text[1:]}", final=True)
+    text = f"{text[:1].upper()}{text[1:]}"
+    hint = "The terminal where you began the login says what to do."
+    return Page(status, "Not logged in", text, hint, final=True)
