@@ -1,11 +1,11 @@
+"""Encryption with a systemd credential; ``tests/keyring`` has the keyring."""
+
 from __future__ import annotations
 
 import json
 import os
 from typing import TYPE_CHECKING, Any
 
-import keyring
-import keyring.backend
 import pytest
 from sender_support import NOW, account, stored
 
@@ -14,33 +14,7 @@ from tokenrelay.sender.sealing import MARK, check_source
 from tokenrelay.sender.vault import Vault
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
-
-
-class Memory(keyring.backend.KeyringBackend):
-    """A keyring that forgets: what the system's does cannot be had without a desktop."""
-
-    priority = 1.0
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.kept: dict[tuple[str, str], str] = {}
-
-    def get_password(self, service: str, username: str) -> str | None:
-        return self.kept.get((service, username))
-
-    def set_password(self, service: str, username: str, password: str) -> None:
-        self.kept[service, username] = password
-
-
-@pytest.fixture
-def memory() -> Iterator[Memory]:
-    before = keyring.get_keyring()
-    memory = Memory()
-    keyring.set_keyring(memory)
-    yield memory
-    keyring.set_keyring(before)
 
 
 @pytest.fixture
@@ -91,14 +65,6 @@ def test_a_plain_file_is_read_and_encrypted_by_the_next_write(
     assert b"refresh-" not in content_of(short_path)
 
 
-def test_the_keyring_keeps_one_key_for_each_account(short_path: Path, memory: Memory) -> None:
-    vault(short_path, "keyring").store(stored(1))
-    assert list(memory.kept) == [("tokenrelay", "main")]
-    loaded = vault(short_path, "keyring").load()
-    assert loaded is not None
-    assert loaded.refresh_token == "refresh-1"
-
-
 def test_without_the_key_nothing_is_spent_and_the_file_is_left_alone(
     short_path: Path, credential: Path
 ) -> None:
@@ -110,20 +76,6 @@ def test_without_the_key_nothing_is_spent_and_the_file_is_left_alone(
     ):
         transaction.prepare()
     assert json.loads((short_path / "t.json").read_text())["refresh_token"] == "refresh-1"
-
-
-def test_a_keyring_without_the_key_makes_no_new_one_to_read_with(
-    short_path: Path, memory: Memory
-) -> None:
-    vault(short_path, "keyring").store(stored(1))
-    memory.kept.clear()
-    with pytest.raises(VaultError, match="has no key"):
-        vault(short_path, "keyring").load()
-    assert memory.kept == {}
-    vault(short_path, "keyring").store(stored(2))
-    loaded = vault(short_path, "keyring").load()
-    assert loaded is not None
-    assert loaded.refresh_token == "refresh-2"
 
 
 def test_a_login_without_the_key_leaves_the_old_file_in_its_place(

@@ -4,7 +4,7 @@ import errno
 import json
 import os
 import stat
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from sender_support import NOW, stored
@@ -12,9 +12,6 @@ from sender_support import NOW, stored
 from tokenrelay.sender.errors import VaultBusy, VaultError
 from tokenrelay.sender.journal import Intent, Journal
 from tokenrelay.sender.vault import Vault
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 KEYS = {
     "access_token", "refresh_token", "expires_at", "serial", "issued_at", "granted_at",
@@ -137,6 +134,16 @@ def test_links_modes_and_other_kinds_are_refused(vault: Vault, path: Path) -> No
         vault.load()
     path.chmod(0o600)
     assert vault.load() is not None
+
+
+def test_file_of_another_user_is_refused(vault: Vault, path: Path) -> None:
+    if os.geteuid() == 0:
+        vault.store(stored())
+        os.chown(path, 65534, -1)
+    else:
+        vault = Vault(Path("/etc/passwd"))
+    with pytest.raises(VaultError, match=r"belongs to user \d+: chown"):
+        vault.load()
 
 
 def test_directory_where_others_may_write_is_refused(vault: Vault, path: Path) -> None:
