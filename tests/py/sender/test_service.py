@@ -16,6 +16,7 @@ import pytest
 
 from support.listener import Listener, socket_name
 from support.programs import TOKENRELAY
+from tokenrelay import TokenReceiver, TokenTimeout
 from tokenrelay.sender import control
 from tokenrelay.sender.tokens import fingerprint
 
@@ -237,6 +238,29 @@ def test_a_killed_sender_is_followed_by_another(
         run(start)
         assert listener.next_frame()["access_token"] == "access-0"
         assert ask(host, "status")["ok"]
+
+
+def test_an_outage_longer_than_the_token_is_told_and_ends_without_a_restart(
+    host: Host, provider: Provider, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOKENRELAY_RUNTIME_DIR", str(host.runtime))
+    configure(host, provider)
+    store(host, expires_in=3)
+    provider.status = 503
+    with TokenReceiver("main") as receiver:
+        run(start)
+        first = receiver.wait(10)
+        while time.time() < first.expires_at:  # each request of the sender is another look
+            provider.asked.get(timeout=20)
+        assert receiver.token is not None
+        assert receiver.token.expired
+        with pytest.raises(TokenTimeout):
+            receiver.wait(0.1)
+        shown = start(*TOKENRELAY, "status")
+        assert shown.wait() == 0
+        assert "expired" in shown.output
+        provider.status = 200
+        assert receiver.wait(20, after=first).access_token == f"access-{provider.count}"
 
 
 def test_a_kernel_without_a_timer_for_clock_steps_is_told_and_does_no_harm(

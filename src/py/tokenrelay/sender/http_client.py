@@ -71,11 +71,7 @@ async def exchange(
                 client.stream(
                     method,
                     url,
-                    headers={
-                        "Accept": "application/json",
-                        "Accept-Encoding": "identity",
-                        **headers,
-                    },
+                    headers={**ASK_PLAINLY, **headers},
                     content=content,
                     timeout=deadline,
                     extensions={"trace": attempt.trace},
