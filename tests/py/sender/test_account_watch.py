@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from tokenrelay.sender.account_watch import AccountWatch
 from tokenrelay.sender.logs import get_log
 from tokenrelay.sender.outlet import ReceiverState
-from tokenrelay.sender.refresher import RefresherState
+from tokenrelay.sender.refresher_state import RefresherState
 
 if TYPE_CHECKING:
     from pathlib import Path

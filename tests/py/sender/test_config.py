@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from tokenrelay.paths import Environment
-from tokenrelay.sender.config import Config, find_line, load_config
+from tokenrelay.sender.config import Config, load_config
+from tokenrelay.sender.config_text import find_line
 from tokenrelay.sender.config_values import check_endpoint, parse_duration, parse_weekly
 from tokenrelay.sender.errors import ConfigurationError
 

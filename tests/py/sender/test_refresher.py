@@ -17,13 +17,15 @@ from sender_support import CLOSE, NOW, FakeClock, Provider, account, granted, re
 from tokenrelay.sender.errors import ConfigurationError, LoginNeeded, RefreshFailed
 from tokenrelay.sender.journal import Intent, Journal, current_boot_id
 from tokenrelay.sender.oauth import TokenEndpoint
-from tokenrelay.sender.refresher import Refresher, RefresherState
+from tokenrelay.sender.refresher import Refresher
 from tokenrelay.sender.tokens import TokenSet, fingerprint
 from tokenrelay.sender.vault import Vault
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
+
+    from tokenrelay.sender.refresher_state import RefresherState
 
 pytestmark = pytest.mark.anyio
 
@@ -142,7 +144,7 @@ async def test_renewed_token_keeps_the_login_time_and_is_on_disk_when_published(
     saved = bench.vault.store(stored())
     async with bench.running(login_lifetime=604_800.0) as refresher:
         seen: list[TokenSet | None] = []
-        refresher._publish = lambda _: seen.append(bench.vault.load())
+        refresher._held._publish = lambda _: seen.append(bench.vault.load())
         await bench.pass_time(1600)
         token = bench.state.token
     assert token is not None

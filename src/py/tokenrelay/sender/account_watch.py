@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tokenrelay.sender.config import Account
     from tokenrelay.sender.events import EventName
     from tokenrelay.sender.outlet import ReceiverState
-    from tokenrelay.sender.refresher import RefresherState
+    from tokenrelay.sender.refresher_state import RefresherState
 
 LOOK_SECONDS = 2.0
 FAILING = 2  # one failed refresh is no news

@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-import os
 import re
 import tomllib
 from dataclasses import dataclass
-from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
-
-import msgspec
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from tokenrelay.paths import Environment, check_account, state_directory
 from tokenrelay.sender import config_values as values
+from tokenrelay.sender.config_tables import (
+    AccountTable,
+    InvalidKeyError,
+    SenderSettings,
+    check_known,
+    checked,
+    convert,
+)
+from tokenrelay.sender.config_text import find_line, read_text
 from tokenrelay.sender.errors import ConfigurationError
 from tokenrelay.sender.presets import PRESETS
 from tokenrelay.sender.sealing import check_source
 from tokenrelay.sender.tokens import Secret
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
-MAXIMUM_CONFIG_BYTES = 1 << 20
-ClientAuth = Literal["basic", "post", "none"]
-Value = TypeVar("Value")
-Table = TypeVar("Table", bound=msgspec.Struct)
+    from tokenrelay.sender.config_tables import ClientAuth, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +63,6 @@ class Account:
     encrypt: str | None = None
 
 
-class SenderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The table ``[sender]``."""
-
-    metrics: str | None = None
-    log_format: Literal["text", "json"] = "text"
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-
-
 @dataclass(frozen=True, slots=True)
 class Config:
     """The whole file, checked."""
@@ -87,53 +81,10 @@ class Config:
         return self.accounts[name]
 
 
-class _AccountTable(msgspec.Struct, forbid_unknown_fields=True):
-    """``[accounts.NAME]`` as written, laid over its preset."""
-
-    provider: str = "generic"
-    client_id: str | None = None
-    client_id_file: str | None = None
-    client_id_env: str | None = None
-    client_secret: str | None = None
-    client_secret_file: str | None = None
-    client_secret_env: str | None = None
-    token_url: str | None = None
-    issuer: str | None = None
-    authorize_url: str | None = None
-    device_url: str | None = None
-    revoke_url: str | None = None
-    redirect_uri: str | None = None
-    scopes: list[str] = []
-    client_auth: ClientAuth | None = None
-    pkce: bool = True
-    token_file: str | None = None
-    refresh_every: str | None = None
-    rotation_grace: str = "10s"
-    timeout: str = "8s"
-    token_lifetime: str = "30m"  # noqa: S105
-    login_lifetime: str | None = None
-    sockets: list[str] = []
-    include_refresh_token: bool = False
-    allow_listener_uids: list[int] = []
-    mirror: list[str] = []
-    warn_before_login_ends: list[str] = msgspec.field(default_factory=lambda: ["24h", "2h"])
-    warn_at: list[str] = []
-    on_event: list[str] = []
-    encrypt: str | None = None
-
-
-class _InvalidKeyError(Exception):
-    """A wrong value at a key; becomes a ConfigurationError once file and line are known."""
-
-    def __init__(self, cause: str, *keys: str) -> None:
-        super().__init__(cause)
-        self.keys = keys
-
-
 def load_config(path: Path, env: Environment | None = None) -> Config:
     """The configuration at ``path``. ConfigurationError for whatever is wrong with it."""
     env = env or Environment.current()
-    text = _read_text(path)
+    text = read_text(path)
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -142,102 +93,47 @@ def load_config(path: Path, env: Environment | None = None) -> Config:
         raise ConfigurationError(f"{path}:{line}: not valid TOML: {error}") from None
     try:
         return _build(document, path, env)
-    except _InvalidKeyError as problem:
+    except InvalidKeyError as problem:
         line = find_line(text, problem.keys)
         place = f"{path}:{line}" if line else str(path)
         raise ConfigurationError(f"{place}: {'.'.join(problem.keys)}: {problem}") from None
 
 
-def find_line(text: str, keys: tuple[str, ...]) -> int | None:
-    """The line, from 1, where ``keys`` is written, or the table that lacks it.
-
-    tomllib keeps no positions but parses prefixes: the shortest that holds the key ends with it.
-    """
-    lines = text.splitlines(keepends=True)
-    start = 1
-    for end in range(1, len(lines) + 1):
-        try:
-            document = tomllib.loads("".join(lines[:end]))
-        except tomllib.TOMLDecodeError:
-            continue
-        if _holds(document, keys):
-            return start
-        start = end + 1
-    return find_line(text, keys[:-1]) if len(keys) > 1 else None
-
-
-def _holds(document: Any, keys: Iterable[str]) -> bool:
-    for key in keys:
-        if not isinstance(document, dict) or key not in document:
-            return False
-        document = document[key]
-    return True
-
-
-def _read_text(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            _check_owner(path, os.fstat(file.fileno()))
-            content = file.read(MAXIMUM_CONFIG_BYTES + 1)
-    except FileNotFoundError:
-        raise ConfigurationError(f"{path}: no such file; write one: tokenrelay init") from None
-    except OSError as error:
-        raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from None
-    if len(content) > MAXIMUM_CONFIG_BYTES:
-        raise ConfigurationError(f"{path}: over {MAXIMUM_CONFIG_BYTES} bytes: not a configuration")
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ConfigurationError(f"{path}: not UTF-8 at byte {error.start}") from None
-
-
-def _check_owner(path: Path, status: os.stat_result) -> None:
-    # Who can write the file chooses where tokens go. Root can do that anyway.
-    if status.st_uid not in (0, os.geteuid()):
-        raise ConfigurationError(
-            f"{path}: belongs to user {status.st_uid}, who could redirect your tokens; "
-            f"make it yours: chown {os.geteuid()} {path}"
-        )
-    if status.st_mode & 0o022:
-        mode = values.describe_mode(status)
-        raise ConfigurationError(f"{path}: others may write it (mode {mode}): chmod go-w {path}")
-
-
 def _build(document: dict[str, Any], path: Path, env: Environment) -> Config:
-    _check_known(document, ("accounts", "sender"))
+    check_known(document, ("accounts", "sender"))
     tables = document.get("accounts")
     if not isinstance(tables, dict) or not tables:
-        raise _InvalidKeyError(
+        raise InvalidKeyError(
             "none: write a table [accounts.NAME], or: tokenrelay init", "accounts"
         )
     accounts = {name: _build_account(name, table, env) for name, table in tables.items()}
     _check_distinct_files(accounts.values())
     _check_mirrors(accounts.values())
-    sender = _convert(document.get("sender", {}), SenderSettings, "sender")
+    sender = convert(document.get("sender", {}), SenderSettings, "sender")
     if sender.metrics is not None:
-        _checked(values.parse_address, sender.metrics, "sender", "metrics")
+        checked(values.parse_address, sender.metrics, "sender", "metrics")
     return Config(accounts, sender, path)
 
 
 def _build_account(name: str, table: Any, env: Environment) -> Account:
     place = ("accounts", name)
-    _checked(check_account, name, *place)
+    checked(check_account, name, *place)
     if not isinstance(table, dict):
-        raise _InvalidKeyError("expected a table: [accounts.NAME]", *place)
+        raise InvalidKeyError("expected a table: [accounts.NAME]", *place)
     provider = table.get("provider", "generic")
     preset = PRESETS.get(provider) if isinstance(provider, str) else {}
     if preset is None:
-        raise _InvalidKeyError(
+        raise InvalidKeyError(
             f"unknown; there is: {', '.join(sorted(PRESETS))}", *place, "provider"
         )
-    raw = _convert({**preset, **table}, _AccountTable, *place)
+    raw = convert({**preset, **table}, AccountTable, *place)
     return _Reader(name, raw, env).account()
 
 
 class _Reader:
     """Turns one checked table into an `Account`."""
 
-    def __init__(self, name: str, raw: _AccountTable, env: Environment) -> None:
+    def __init__(self, name: str, raw: AccountTable, env: Environment) -> None:
         self._name, self._raw, self._env = name, raw, env
 
     def account(self) -> Account:
@@ -283,17 +179,17 @@ class _Reader:
         )
 
     def _fail(self, key: str, cause: str) -> NoReturn:
-        raise _InvalidKeyError(cause, "accounts", self._name, key)
+        raise InvalidKeyError(cause, "accounts", self._name, key)
 
     def _one(self, key: str, check: Callable[[Any], Value]) -> Value:
-        return _checked(check, getattr(self._raw, key), "accounts", self._name, key)
+        return checked(check, getattr(self._raw, key), "accounts", self._name, key)
 
     def _each(self, key: str, check: Callable[[Any], Value]) -> Value | None:
         return None if getattr(self._raw, key) is None else self._one(key, check)
 
     def _all(self, key: str, check: Callable[[Any], Value]) -> tuple[Value, ...]:
         place = ("accounts", self._name, key)
-        return tuple(_checked(check, item, *place) for item in getattr(self._raw, key))
+        return tuple(checked(check, item, *place) for item in getattr(self._raw, key))
 
     def _path(self, text: str) -> Path:
         return values.absolute_path(text, self._env)
@@ -349,7 +245,7 @@ def _check_distinct_files(accounts: Iterable[Account]) -> None:
     for account in accounts:
         other = owners.setdefault(account.token_file, account.name)
         if other != account.name:
-            raise _InvalidKeyError(f"account {other} has the same file; each login needs its own",
+            raise InvalidKeyError(f"account {other} has the same file; each login needs its own",
                            "accounts", account.name, "token_file")  # fmt: skip
 
 
@@ -361,45 +257,9 @@ def _check_mirrors(accounts: Iterable[Account]) -> None:
             place = ("accounts", account.name, "mirror")
             if any(path.name.startswith(f"{file.name}.") and path.parent == file.parent
                    for file in token_files):  # fmt: skip
-                raise _InvalidKeyError(f"{path}: kept for what belongs to a token_file", *place)
+                raise InvalidKeyError(f"{path}: kept for what belongs to a token_file", *place)
             if path in taken:
-                raise _InvalidKeyError(
+                raise InvalidKeyError(
                     f"{path}: would overwrite a file of account {taken[path]}", *place
                 )
             taken[path] = account.name
-
-
-def _checked(check: Callable[[Any], Value], value: Any, *keys: str) -> Value:
-    try:
-        return check(value)
-    except ValueError as error:
-        raise _InvalidKeyError(str(error), *keys) from None
-
-
-def _convert(table: Any, kind: type[Table], *place: str) -> Table:
-    if not isinstance(table, dict):
-        raise _InvalidKeyError(f"expected a table: [{'.'.join(place)}]", *place)
-    _check_known(table, msgspec.structs.fields(kind), *place)
-    try:
-        return msgspec.convert(table, kind)
-    except msgspec.ValidationError as error:
-        cause, _, where = str(error).partition(" - at `$.")
-        key = re.split(r"[\[.`]", where, maxsplit=1)[0]
-        raise _InvalidKeyError(_plain(cause), *place, *([key] if key else ())) from None
-
-
-def _check_known(table: Mapping[str, Any], known: Iterable[Any], *place: str) -> None:
-    names = [field if isinstance(field, str) else field.name for field in known]
-    for key in table:
-        if key not in names:
-            near = get_close_matches(key, names, n=1)
-            hint = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(names)}"
-            raise _InvalidKeyError(f"unknown key{hint}", *place, key)
-
-
-def _plain(cause: str) -> str:
-    """msgspec's text in the words of a configuration file."""
-    names = {" | null": "", "`": "", "str": "a text in quotes", "int": "a whole number",
-             "bool": "true or false", "array": "a list in [ ]", "object": "a table",
-             "Invalid enum value": "not one of the values allowed:"}  # fmt: skip
-    return re.sub("|".join(map(re.escape, names)), lambda match: names[match[0]], cause).lower()

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import anyio
 from anyio.to_thread import run_sync
 
 from tokenrelay.sender import schedule, verdict
-from tokenrelay.sender.attempt import Sleep, Spender, Spent, login_end
+from tokenrelay.sender.attempt import Sleep, Spender, Spent
 from tokenrelay.sender.errors import (
     ConfigurationError,
     LoginNeeded,
@@ -19,10 +18,10 @@ from tokenrelay.sender.errors import (
     VaultBusy,
     VaultError,
 )
+from tokenrelay.sender.in_service import InService
 from tokenrelay.sender.journal import pending_intent
-from tokenrelay.sender.logs import redactor
-from tokenrelay.sender.schedule import Instant, Lease, RequestPace
-from tokenrelay.sender.tokens import TokenSet, next_serial
+from tokenrelay.sender.refresher_state import Phase, RefresherState
+from tokenrelay.sender.schedule import Instant, RequestPace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,26 +32,14 @@ if TYPE_CHECKING:
     from tokenrelay.sender.clock import Clock
     from tokenrelay.sender.config import Account
     from tokenrelay.sender.oauth import TokenEndpoint
+    from tokenrelay.sender.schedule import Lease
+    from tokenrelay.sender.tokens import TokenSet
     from tokenrelay.sender.vault import Transaction, Vault
 
-Phase = Literal["ok", "retrying", "login_needed", "lost_rotation", "stopped"]
 LOOK_SECONDS = 1.0  # how soon a new login is noticed where one is needed
 MISCONFIGURED_WAIT = 900.0
 LOCK_POLL, LOCK_PATIENCE = 0.05, 30.0
 SAVE_AGAIN, SAVE_PATIENCE = 1.0, 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class RefresherState:
-    """A snapshot; times are Unix seconds."""
-
-    token: TokenSet | None
-    phase: Phase
-    last_error: str | None
-    last_refresh_at: float | None
-    next_refresh_at: float | None
-    refreshes: int
-    failures: int
 
 
 class Refresher:
@@ -74,12 +61,11 @@ class Refresher:
         log: FilteringBoundLogger,
         sleep: Sleep = anyio.sleep,
     ) -> None:
-        self._account, self._vault, self._publish = account, vault, publish
+        self._account, self._vault = account, vault
         self._clock, self._random, self._sleep = clock, random, sleep
         self._log = log.bind(account=account.name)
         self._spender = Spender(account, endpoint, clock=clock, sleep=sleep, log=self._log)
-        self._token: TokenSet | None = None
-        self._lease: Lease | None = None
+        self._held = InService(account, publish=publish, clock=clock, random=random, log=self._log)
         self._phase: Phase = "ok"
         self._last_error: str | None = None
         self._last_refresh_at: float | None = None
@@ -94,9 +80,9 @@ class Refresher:
     @property
     def state(self) -> RefresherState:
         """What `tokenrelay status` shows."""
-        wait = self._until_next() if self._lease and not self._needs_login else None
+        wait = self._until_next() if self._held.lease and not self._needs_login else None
         return RefresherState(
-            token=self._token,
+            token=self._held.token,
             phase=self._phase,
             last_error=self._last_error,
             last_refresh_at=self._last_refresh_at,
@@ -123,7 +109,7 @@ class Refresher:
         SenderError says why not. Our own pace does not count, the provider's Retry-After does.
         """
         self._log.info("refresh asked", reason=reason)
-        if self._token is None:
+        if self._held.token is None:
             self._look()
         try:
             return await self._refresh(forced=True)
@@ -135,9 +121,9 @@ class Refresher:
 
         None: a newer token is there or on its way; else the reason why not.
         """
-        if self._token is None or self._needs_login:
+        if self._held.token is None or self._needs_login:
             return f"a login is needed: tokenrelay login {self._account.name}"
-        if self._token.serial > serial or self._wanted or self._busy.locked():
+        if self._held.token.serial > serial or self._wanted or self._busy.locked():
             return None
         now = self._clock.boot()
         if wait := self._pace.wait(now):
@@ -155,10 +141,7 @@ class Refresher:
 
     def raise_serial(self, floor: int) -> None:
         """A receiver holds a token of serial ``floor``: ours is published again above it."""
-        if self._token is not None and self._token.serial <= floor < 2**62:
-            self._log.warning("serial raised: the token file was older than a receiver")
-            self._token = self._token.replace(serial=next_serial(floor, self._clock.wall()))
-            self._publish_valid()
+        self._held.raise_serial(floor)
 
     @property
     def _needs_login(self) -> bool:
@@ -166,10 +149,10 @@ class Refresher:
 
     def _until_next(self) -> float:
         """Seconds until the loop has something to do."""
-        if self._lease is None or self._needs_login:
+        if self._held.lease is None or self._needs_login:
             return LOOK_SECONDS
         now = Instant.now(self._clock)
-        wait = 0.0 if self._wanted else self._lease.until_due(now)
+        wait = 0.0 if self._wanted else self._held.lease.until_due(now)
         return wait if self._retry_at is None else max(wait, self._retry_at - now.boot)
 
     async def _pause(self, seconds: float) -> None:
@@ -186,7 +169,7 @@ class Refresher:
     async def _tick(self) -> None:
         if self._looks_different() and not self._busy.locked():
             self._look()
-        if self._lease is None or self._needs_login or self._until_next() > 0:
+        if self._held.lease is None or self._needs_login or self._until_next() > 0:
             return
         try:
             await self._refresh(forced=False)
@@ -207,71 +190,36 @@ class Refresher:
                 self._log.error("token file unusable", error=str(error))
                 self._fail(str(error), "login_needed")
             self._unusable = True
-            if self._token is None and (previous := self._vault.load_previous()):
-                self._hold(previous)
+            if self._held.token is None and (previous := self._vault.load_previous()):
+                self._held.hold(previous)
             return
         if stored is None:
             cause = f"no token file {self._vault.path}"
             self._fail(str(LoginNeeded(self._account.name, cause)), "login_needed")
-        elif self._differs(stored) or self._unusable:
+        elif self._held.differs(stored) or self._unusable:
             self._adopt(stored)
 
     def _resume(self) -> None:
         """After a crash between request and answer the provider's grace may still run."""
-        if self._token is None:
+        if self._held.token is None:
             return
         journal = self._vault.load_journal()
-        intent = pending_intent(journal, self._token)
+        intent = pending_intent(journal, self._held.token)
         self._wanted = intent is not None and (
             intent.age(self._clock) < self._account.rotation_grace
         )
-
-    def _differs(self, stored: TokenSet) -> bool:
-        own = self._token
-        if own is None:
-            return True
-        return (stored.access_token, stored.refresh_token) != (own.access_token, own.refresh_token)
 
     def _adopt(self, stored: TokenSet) -> Lease:
         self._phase, self._last_error = "ok", None
         self._failures, self._retry_at = 0, None
         self._wanted = self._unusable = False
-        return self._hold(stored)
-
-    def _hold(self, stored: TokenSet) -> Lease:
-        """Makes ``stored`` the token in service."""
-        token = self._completed(stored)
-        for secret in (token.access_token, token.refresh_token):
-            redactor.register(secret)
-        lease = schedule.lease(
-            Instant.now(self._clock),
-            expires_at=token.expires_at,
-            issued_at=token.issued_at,
-            default_lifetime=self._account.token_lifetime,
-            refresh_every=self._account.refresh_every,
-            chance=self._random.random(),
-        )
-        self._token, self._lease = token, lease
-        self._log.info("token in service", serial=token.serial, expires_at=token.expires_at)
-        self._publish_valid()
-        return lease
-
-    def _completed(self, token: TokenSet) -> TokenSet:
-        """With what an imported file lacks: a serial, the end of the login."""
-        serial = token.serial or next_serial(
-            self._token.serial if self._token else 0, self._clock.wall()
-        )
-        return token.replace(serial=serial, grant_expires_at=login_end(token, self._account))
-
-    def _publish_valid(self) -> None:
-        if self._token and self._lease and self._lease.left(Instant.now(self._clock)) > 0:
-            self._publish(self._token)
+        return self._held.hold(stored)
 
     async def _refresh(self, *, forced: bool) -> TokenSet:
-        known = self._token
+        known = self._held.token
         async with self._busy:
-            if self._token and known and self._token.access_token != known.access_token:
-                return self._token
+            if self._held.token and known and self._held.token.access_token != known.access_token:
+                return self._held.token
             try:
                 return await self._transact(forced)
             except LoginNeeded as error:
@@ -299,16 +247,16 @@ class Refresher:
             current = transaction.current
             if current is None:
                 raise LoginNeeded(self._account.name, f"no token file {self._vault.path}")
-            if self._differs(current) and self._adopt_fresh(current):
-                return self._token or current
+            if self._held.differs(current) and self._adopt_fresh(current):
+                return self._held.token or current
             self._check_allowed(transaction, current, forced)
             while True:
-                spent = await self._spender.spend(transaction, serial_above=self._serial())
+                spent = await self._spender.spend(transaction, serial_above=self._held.serial)
                 lease = self._apply(spent)
                 if not transaction.unsaved or await self._save(transaction, lease, forced):
                     self._phase, self._last_error = "ok", None
                     self._seen = self._vault.version()
-                    return self._token or transaction.token
+                    return self._held.token or transaction.token
 
     async def _lock(self, stack: ExitStack) -> Transaction:
         for _ in range(int(LOCK_PATIENCE / LOCK_POLL)):
@@ -328,8 +276,8 @@ class Refresher:
         """Raises where a request would be pointless, or too much."""
         now, journal = Instant.now(self._clock), transaction.journal
         error = verdict.never_allowed(self._account, journal, current, now)
-        if error is None and self._lease is not None and not forced:
-            error = verdict.not_by_itself(self._account, journal, current, self._lease, now)
+        if error is None and self._held.lease is not None and not forced:
+            error = verdict.not_by_itself(self._account, journal, current, self._held.lease, now)
         if error is not None:
             raise error
 
@@ -359,6 +307,3 @@ class Refresher:
                 self._log.info("token saved after all")
                 return True
         return False
-
-    def _serial(self) -> int:
-        return self._token.serial if self._token else 0

@@ -1,0 +1,72 @@
+"""``tokenrelay.toml`` as a file: who may have written it, and where in it a key stands."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from typing import TYPE_CHECKING, Any
+
+from tokenrelay.sender.config_values import describe_mode
+from tokenrelay.sender.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+MAXIMUM_CONFIG_BYTES = 1 << 20
+
+
+def read_text(path: Path) -> str:
+    """The file's text. ConfigurationError unless it is ours, closed to others and readable."""
+    try:
+        with path.open("rb") as file:
+            _check_owner(path, os.fstat(file.fileno()))
+            content = file.read(MAXIMUM_CONFIG_BYTES + 1)
+    except FileNotFoundError:
+        raise ConfigurationError(f"{path}: no such file; write one: tokenrelay init") from None
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from None
+    if len(content) > MAXIMUM_CONFIG_BYTES:
+        raise ConfigurationError(f"{path}: over {MAXIMUM_CONFIG_BYTES} bytes: not a configuration")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{path}: not UTF-8 at byte {error.start}") from None
+
+
+def _check_owner(path: Path, status: os.stat_result) -> None:
+    # Who can write the file chooses where tokens go. Root can do that anyway.
+    if status.st_uid not in (0, os.geteuid()):
+        raise ConfigurationError(
+            f"{path}: belongs to user {status.st_uid}, who could redirect your tokens; "
+            f"make it yours: chown {os.geteuid()} {path}"
+        )
+    if status.st_mode & 0o022:
+        mode = describe_mode(status)
+        raise ConfigurationError(f"{path}: others may write it (mode {mode}): chmod go-w {path}")
+
+
+def find_line(text: str, keys: tuple[str, ...]) -> int | None:
+    """The line, from 1, where ``keys`` is written, or the table that lacks it.
+
+    tomllib keeps no positions but parses prefixes: the shortest that holds the key ends with it.
+    """
+    lines = text.splitlines(keepends=True)
+    start = 1
+    for end in range(1, len(lines) + 1):
+        try:
+            document = tomllib.loads("".join(lines[:end]))
+        except tomllib.TOMLDecodeError:
+            continue
+        if _holds(document, keys):
+            return start
+        start = end + 1
+    return find_line(text, keys[:-1]) if len(keys) > 1 else None
+
+
+def _holds(document: Any, keys: Iterable[str]) -> bool:
+    for key in keys:
+        if not isinstance(document, dict) or key not in document:
+            return False
+        document = document[key]
+    return True
