@@ -218,6 +218,22 @@ async def test_retry_after_is_obeyed_also_by_another_process(
     assert bench.tokens[-1] == "access-1"
 
 
+@pytest.mark.parametrize("jump", [-36_000.0, 36_000.0])
+async def test_a_clock_that_is_set_neither_prolongs_nor_shortens_a_retry_after(
+    bench: Bench, provider: Provider, jump: float
+) -> None:
+    bench.vault.store(stored())
+    provider.script.append(response(429, b"", "Retry-After: 200"))
+    async with bench.running():
+        await bench.pass_time(1500)
+        assert provider.requests == 1
+        await bench.pass_time(150, jump=jump)
+        assert provider.requests == 1
+        await bench.pass_time(100)
+    assert provider.requests == 2
+    assert bench.tokens[-1] == "access-1"
+
+
 async def test_lost_answer_is_asked_for_again_at_once_within_the_grace(
     bench: Bench, provider: Provider
 ) -> None:

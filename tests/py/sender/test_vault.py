@@ -10,7 +10,7 @@ import pytest
 from sender_support import NOW, stored
 
 from tokenrelay.sender.errors import VaultBusy, VaultError
-from tokenrelay.sender.journal import Intent, Journal
+from tokenrelay.sender.journal import Intent, Journal, Pause
 from tokenrelay.sender.vault import Vault
 
 KEYS = {
@@ -189,7 +189,8 @@ def test_commit_ends_intent_and_refusal_but_keeps_the_requests(vault: Vault) -> 
     vault.store(stored())
     with vault.transaction() as transaction:
         intent = Intent("00000000", NOW, 1.0, "boot")
-        transaction.write_journal(Journal(requests=(1.0,), intent=intent, not_before=5.0))
+        pause = Pause(5.0, NOW, 1.0, "boot")
+        transaction.write_journal(Journal(requests=(1.0,), intent=intent, pause=pause))
         assert vault.load_journal().intent == intent
         transaction.commit(stored(1))
     assert vault.load_journal() == Journal(requests=(1.0,))

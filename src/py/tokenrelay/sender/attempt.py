@@ -11,7 +11,14 @@ import anyio
 from anyio.to_thread import run_sync
 
 from tokenrelay.sender.errors import VaultError
-from tokenrelay.sender.journal import Intent, Journal, Refusal, current_boot_id, pending_intent
+from tokenrelay.sender.journal import (
+    Intent,
+    Journal,
+    Pause,
+    Refusal,
+    current_boot_id,
+    pending_intent,
+)
 from tokenrelay.sender.oauth_response import Kind, Outcome, TokenResponse
 from tokenrelay.sender.schedule import burst_delays
 from tokenrelay.sender.tokens import TokenSet, fingerprint, next_serial
@@ -123,7 +130,7 @@ class Spender:
         if outcome.unsent:
             journal = journal.without_last_request()
         if outcome.retry_after:
-            journal = journal.replace(not_before=self._clock.wall() + outcome.retry_after)
+            journal = journal.replace(pause=Pause(outcome.retry_after, *self._moment()))
         match outcome.kind:
             case Kind.REFUSED:
                 mark = fingerprint(token.refresh_token or "")
@@ -135,7 +142,10 @@ class Spender:
 
     def _intent(self, token: TokenSet) -> Intent:
         mark = fingerprint(token.refresh_token or "")
-        return Intent(mark, self._clock.wall(), self._clock.boot(), current_boot_id())
+        return Intent(mark, *self._moment())
+
+    def _moment(self) -> tuple[float, float, str]:
+        return self._clock.wall(), self._clock.boot(), current_boot_id()
 
     def _renewed(
         self, current: TokenSet, response: TokenResponse, began: float, serial_above: int

@@ -33,6 +33,24 @@ class Intent(msgspec.Struct, frozen=True):
         return max(0.0, clock.wall() - self.wall)
 
 
+class Pause(msgspec.Struct, frozen=True):
+    """The provider asked, at that moment, to wait ``seconds`` (Retry-After)."""
+
+    seconds: float
+    wall: float
+    boot: float
+    boot_id: str
+
+    def left(self, clock: Clock) -> float:
+        """Seconds still to wait, 0 once it is over. A clock that was set does not prolong it; one
+        that is behind after a start of the machine says nothing, and ends it."""
+        if self.boot_id == current_boot_id():
+            passed = clock.boot() - self.boot
+        else:
+            passed = clock.wall() - self.wall
+        return max(0.0, self.seconds - passed) if passed >= 0 else 0.0
+
+
 class Refusal(msgspec.Struct, frozen=True):
     """The provider takes this refresh token no more."""
 
@@ -42,12 +60,11 @@ class Refusal(msgspec.Struct, frozen=True):
 
 
 class Journal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The whole file. ``requests`` are Unix times of the last hour's, ``not_before`` is the
-    provider's Retry-After."""
+    """The whole file. ``requests`` are Unix times of the last hour's."""
 
     version: int = 1
     requests: tuple[float, ...] = ()
-    not_before: float | None = None
+    pause: Pause | None = None
     intent: Intent | None = None
     refusal: Refusal | None = None
 

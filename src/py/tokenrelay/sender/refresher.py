@@ -275,7 +275,8 @@ class Refresher:
     def _check_allowed(self, transaction: Transaction, current: TokenSet, forced: bool) -> None:
         """Raises where a request would be pointless, or too much."""
         now, journal = Instant.now(self._clock), transaction.journal
-        error = verdict.never_allowed(self._account, journal, current, now)
+        pause = journal.pause.left(self._clock) if journal.pause else 0.0
+        error = verdict.never_allowed(self._account, current, pause)
         if error is None and self._held.lease is not None and not forced:
             error = verdict.not_by_itself(self._account, journal, current, self._held.lease, now)
         if error is not None:

@@ -255,7 +255,7 @@ class Transaction:
     def _settle(self, token: TokenSet) -> None:
         # The login is safe by now; what these files lose costs nothing but comfort.
         try:
-            self.write_journal(self.journal.replace(intent=None, refusal=None, not_before=None))
+            self.write_journal(self.journal.replace(intent=None, refusal=None, pause=None))
             self._vault._write_previous(token)
         except VaultError:
             pass

@@ -19,15 +19,13 @@ if TYPE_CHECKING:
     from tokenrelay.sender.tokens import TokenSet
 
 
-def never_allowed(
-    account: Account, journal: Journal, token: TokenSet, now: Instant
-) -> SenderError | None:
-    """Why ``token`` cannot be refreshed now, even if somebody asks for it."""
+def never_allowed(account: Account, token: TokenSet, pause: float) -> SenderError | None:
+    """Why ``token`` cannot be refreshed now, even if somebody asks for it. ``pause`` is what is
+    left of the provider's Retry-After, in seconds."""
     if token.refresh_token is None:
         return LoginNeeded(account.name, "the token file holds no refresh token")
-    wait = (journal.not_before or 0.0) - now.wall
-    if 0 < wait <= schedule.LONGEST_RETRY_AFTER:
-        return RefreshFailed(f"{account.name}: the provider asked to wait {wait:.0f} s", wait)
+    if pause > 0:
+        return RefreshFailed(f"{account.name}: the provider asked to wait {pause:.0f} s", pause)
     return None
 
 
