@@ -98,7 +98,7 @@ def lease(
 
 
 def sleep_for(seconds: float) -> float:
-    """At most 30 s at once: a timer does not notice a suspend or a clock that was set."""
+    """At most 30 s at once, should nobody tell of a suspend or of a clock that was set."""
     return min(max(seconds, 0.0), LONGEST_SLEEP)
 
 
