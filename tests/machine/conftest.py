@@ -1,11 +1,10 @@
-"""The machine's own clock, and a host in its memory.
+"""The machine's clock, and a host in its memory.
 
 tests/machine/run .venv/bin/pytest tests/machine
 """
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -29,7 +28,6 @@ __all__ = ["host", "start"]
 def pytest_configure() -> None:
     if "User Mode Linux" not in Path("/proc/cpuinfo").read_text():
         pytest.exit("these tests set the clock and suspend: begin with tests/machine/run", 2)
-    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 
 
 @pytest.fixture
