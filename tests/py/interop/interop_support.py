@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tokenrelay import TokenReceiver
 
 API_KEY, APP_SECRET = "k" * 32, "s" * 16
+ACCOUNTS = [{"accountNumber": "12345678", "hashValue": "the-hash"}]
 CALLBACK = "https://127.0.0.1:8182"
 
 
@@ -73,9 +74,10 @@ class _Answer(BaseHTTPRequestHandler):
         sent = self.headers.get("Authorization", "")
         status = 200 if sent == f"Bearer {self.server.access_token}" else 401
         self.server.calls.append((sent, status))
-        self._send(status, {})
+        known = status == 200 and self.path.endswith("/accountNumbers")
+        self._send(status, ACCOUNTS if known else {})
 
-    def _send(self, status: int, body: dict[str, Any]) -> None:
+    def _send(self, status: int, body: Any) -> None:
         content = json.dumps(body).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(content)))
