@@ -8,11 +8,9 @@
 
 enum { eight_hours = 8 * 3600 };
 
-int clock_gettime(clockid_t clock, struct timespec *now)
-{
+int clock_gettime(clockid_t clock, struct timespec* now) {
     static long looks;
     const long result = syscall(SYS_clock_gettime, clock, now);
-    if (result == 0 && clock == CLOCK_REALTIME)
-        now->tv_sec += eight_hours * looks++;
+    if (result == 0 && clock == CLOCK_REALTIME) now->tv_sec += eight_hours * looks++;
     return (int)result;
 }
