@@ -15,7 +15,7 @@ from authlib.integrations.httpx_client import OAuth2Auth
 from authlib.oauth2.rfc6749 import OAuth2Token
 from schwab.auth import client_from_access_functions
 
-from .errors import TokenExpired, TokenTimeout
+from ._bearer import UNAUTHORIZED, Bearer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from . import Token, TokenReceiver
 
 LOGIN_SECONDS = 7 * 86400  # Schwab's, counted from the login
-UNAUTHORIZED = 401
 
 
 def client(
@@ -112,41 +111,25 @@ class _ReceiverAuth(OAuth2Auth):  # type: ignore[misc, unused-ignore]
         self, receiver: TokenReceiver, token: _LiveToken, session: Any, timeout: float
     ) -> None:
         super().__init__(token, client=session)
-        self._receiver, self._timeout = receiver, timeout
+        self._bearer = Bearer(receiver, timeout)
 
     def sync_auth_flow(self, request: Any) -> Generator[Any, Any, None]:
         request.read()
-        token = self._receiver.token
-        if token is None or token.expired:
-            try:
-                token = self._receiver.wait(self._timeout)
-            except TokenTimeout as error:
-                raise _over(token, error) from None
+        token = self._bearer.token()
         response = yield _signed(request, token)
         if response.status_code == UNAUTHORIZED:
-            self._receiver.request_refresh(token)
-            try:
-                newer = self._receiver.wait(self._timeout, after=token)
-            except TokenTimeout:
-                return
-            yield _signed(request, newer)
+            newer = self._bearer.newer(token)
+            if newer is not None:
+                yield _signed(request, newer)
 
     async def async_auth_flow(self, request: Any) -> AsyncGenerator[Any, Any]:
         await request.aread()
-        token = self._receiver.token
-        if token is None or token.expired:
-            try:
-                token = await self._receiver.next(timeout=self._timeout)
-            except TokenTimeout as error:
-                raise _over(token, error) from None
+        token = await self._bearer.token_async()
         response = yield _signed(request, token)
         if response.status_code == UNAUTHORIZED:
-            self._receiver.request_refresh(token)
-            try:
-                newer = await self._receiver.next(timeout=self._timeout, after=token)
-            except TokenTimeout:
-                return
-            yield _signed(request, newer)
+            newer = await self._bearer.newer_async(token)
+            if newer is not None:
+                yield _signed(request, newer)
 
 
 def _signed(request: Any, token: Token) -> Any:
@@ -160,10 +143,6 @@ def _as_fields(token: Token) -> dict[str, Any]:
         "token_type": "Bearer",
         "expires_at": token.expires_at,
     }
-
-
-def _over(token: Token | None, error: TokenTimeout) -> Exception:
-    return error if token is None else TokenExpired(f"the newest token has expired: {error}")
 
 
 def _refuse_write(*_: object, **__: object) -> NoReturn:

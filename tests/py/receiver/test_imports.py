@@ -22,6 +22,7 @@ RECEIVER_HALF = sorted(
     path for path in PACKAGE.glob("*.py") if path.name not in {"__main__.py", "demo.py"}
 )
 SENDER_HALF = sorted((PACKAGE / "sender").rglob("*.py"))
+ADAPTERS = {"httpx", "httpx2", "requests", "aiohttp", "grpc"}
 SENDERS_LIBRARIES = {"httpx", "httpx2", "authlib", "anyio", "typer", "rich", "msgspec", "structlog"}
 
 
@@ -53,7 +54,14 @@ def loaded_by(statement: str) -> set[str]:
 def test_import_tokenrelay_loads_nothing_but_the_standard_library() -> None:
     loaded = loaded_by("import tokenrelay; tokenrelay.TokenReceiver")
     assert "tokenrelay.receiver" in loaded
-    assert not {name.split(".")[0] for name in loaded} & SENDERS_LIBRARIES
+    assert not {name.split(".")[0] for name in loaded} & (SENDERS_LIBRARIES | ADAPTERS)
+    assert not {name for name in loaded if re.match(r"tokenrelay\.(sender|cli|demo)", name)}
+
+
+@pytest.mark.parametrize("adapter", sorted(ADAPTERS))
+def test_an_adapter_loads_its_own_library_only(adapter: str) -> None:
+    loaded = loaded_by(f"import tokenrelay.{adapter}")
+    assert loaded & ADAPTERS == {adapter}
     assert not {name for name in loaded if re.match(r"tokenrelay\.(sender|cli|demo)", name)}
 
 
