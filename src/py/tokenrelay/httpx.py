@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import httpx
 
 from ._httpx_auth import BearerFlow
@@ -28,4 +30,4 @@ class TokenAuth(BearerFlow, httpx.Auth):
         ReceiverStopped: by a request, where there is no valid token and none can come.
     """
 
-    body_in_memory = httpx.ByteStream
+    body_in_memory: ClassVar[type] = httpx.ByteStream

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import httpx2
 
 from ._httpx_auth import BearerFlow
@@ -28,4 +30,4 @@ class TokenAuth(BearerFlow, httpx2.Auth):
         ReceiverStopped: by a request, where there is no valid token and none can come.
     """
 
-    body_in_memory = httpx2.ByteStream
+    body_in_memory: ClassVar[type] = httpx2.ByteStream

@@ -29,7 +29,7 @@ from tokenrelay.errors import TokenRelayError
 from tokenrelay.sender.errors import SenderError
 
 # Plain help: it prints in half the time of the boxed one and survives copy, paste and pipes.
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     name="tokenrelay",
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -51,8 +51,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "show": show.show,
     "status": status.status,
 }
-for name, function in COMMANDS.items():
-    app.command(name)(function)
+for _name, _function in COMMANDS.items():
+    app.command(_name)(_function)
 
 
 def _print_version(wanted: bool) -> None:

@@ -13,7 +13,7 @@ import time
 from base64 import b64encode
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import parse_qs
 
 from tokenrelay.demo.provider import Provider
@@ -34,7 +34,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self, provider: Provider) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.provider = provider
-        self.client_secret = secrets.token_urlsafe(24)
+        self.client_secret: str = secrets.token_urlsafe(24)
         self._lock = threading.Lock()
         self._calls = self._refused = 0
 
@@ -64,9 +64,9 @@ class Handler(BaseHTTPRequestHandler):
 
     server: Server
     protocol_version = "HTTP/1.1"
-    timeout = 30
+    timeout: ClassVar[float | None] = 30
     # One send(2) an answer: two, on a kept connection, wait for each other (Nagle, delayed ACK).
-    wbufsize = 65_536
+    wbufsize: ClassVar[int] = 65_536
     disable_nagle_algorithm = True
 
     def do_GET(self) -> None:

@@ -43,7 +43,7 @@ class AccountRunner:
         clock: Clock,
         log: FilteringBoundLogger,
     ) -> None:
-        self.name = account.name
+        self.name: str = account.name
         self._clock = clock
         self._log = log.bind(account=account.name)
         vault = Vault.of(account)

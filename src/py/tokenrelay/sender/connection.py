@@ -34,7 +34,7 @@ class Connection:
 
     def __init__(self, path: Path, outlet: Outlet, *, discovered: bool) -> None:
         self.path = path
-        self.state = ReceiverState(
+        self.state: ReceiverState = ReceiverState(
             str(path), program=socket_names.program_of(path) if discovered else None
         )
         self._outlet = outlet

@@ -68,7 +68,7 @@ class ControlServer:
     """
 
     def __init__(self, runtime: Path, handlers: Mapping[str, Handler]) -> None:
-        self.path = runtime / SOCKET_NAME
+        self.path: Path = runtime / SOCKET_NAME
         self._handlers = handlers
 
     def __enter__(self) -> Self:

@@ -43,7 +43,9 @@ class NoAnswerError(Exception):
 
     def __init__(self, cause: str, *, sent: bool, status: int = 0, partial: bytes = b"") -> None:
         super().__init__(cause)
-        self.sent, self.status, self.partial = sent, status, partial
+        self.sent: bool = sent
+        self.status: int = status
+        self.partial: bytes = partial
 
 
 def default_client() -> httpx.AsyncClient:

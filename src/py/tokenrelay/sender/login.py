@@ -37,7 +37,8 @@ class Login:
         clock: Clock,
         sleep: Sleep = anyio.sleep,
     ) -> None:
-        self.account, self.endpoint = account, endpoint
+        self.account: Account = account
+        self.endpoint: TokenEndpoint = endpoint
         self._vault, self._clock, self._sleep = vault, clock, sleep
 
     def working(self) -> TokenSet | None:

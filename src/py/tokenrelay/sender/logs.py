@@ -52,7 +52,7 @@ class Redactor:
         return text
 
 
-redactor = Redactor()
+redactor: Redactor = Redactor()
 
 
 def configure_logs(

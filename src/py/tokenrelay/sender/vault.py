@@ -57,7 +57,8 @@ class Vault:
         seal: Seal | None = None,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        self.path, self._seal = path, seal
+        self.path: Path = path
+        self._seal = seal
         self._token_url, self._client_id, self._wall = token_url, client_id, wall
         self._unsaved: tuple[TokenSet | None, TokenSet] | None = None
         self._lock, self._journal, self._previous = (
@@ -206,9 +207,9 @@ class Transaction:
     then `commit`: in this order a crash at any point loses nothing that a retry cannot repair."""
 
     def __init__(self, vault: Vault, current: TokenSet | None, journal: Journal) -> None:
-        self.current = current
-        self.journal = journal
-        self.unsaved = False
+        self.current: TokenSet | None = current
+        self.journal: Journal = journal
+        self.unsaved: bool = False
         self._vault, self._stored = vault, current
         self._prepared: files.PreparedFile | None = None
 
