@@ -1,8 +1,10 @@
 #include "interpreter.hpp"
 
+#include <pthread.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <mutex>
 
 namespace tokenrelay::python {
 namespace {
@@ -11,7 +13,19 @@ std::atomic<bool> closed{false};
 
 constinit thread_local PyThreadState* kept_state = nullptr;
 
+PyInterpreterState* interpreter = nullptr;
+
+// A child that is forked while a thread makes its state finds Python's list of threads locked for
+// ever, before 3.11.8 (python/cpython#112275). So none of ours makes one while anybody forks.
+std::mutex state_in_the_making;
+
 }  // namespace
+
+void open_interpreter() noexcept {
+    interpreter = PyInterpreterState_Get();
+    const auto unlock = [] { state_in_the_making.unlock(); };
+    pthread_atfork([] { state_in_the_making.lock(); }, unlock, unlock);
+}
 
 void park() noexcept {
     for (;;) pause();
@@ -23,13 +37,11 @@ bool interpreter_is_closed() noexcept { return closed.load(std::memory_order_acq
 
 void own_thread::attach() {
     if (interpreter_is_closed()) park();
-    or_park([] {
-        if (kept_state) {
-            PyEval_RestoreThread(kept_state);
-        } else {
-            PyGILState_Ensure();
-        }
-    });
+    if (!kept_state) {
+        const std::scoped_lock lock(state_in_the_making);
+        kept_state = PyThreadState_New(interpreter);
+    }
+    or_park([] { PyEval_RestoreThread(kept_state); });
 }
 
 void own_thread::detach() noexcept { kept_state = PyEval_SaveThread(); }
@@ -37,7 +49,7 @@ void own_thread::detach() noexcept { kept_state = PyEval_SaveThread(); }
 void own_thread::release() noexcept {
     if (!kept_state) return;
     attach();
-    // The counterpart of attach()'s PyGILState_Ensure(): deletes the state.
+    // A new state counts as one PyGILState_Ensure(), whose counterpart deletes it.
     or_park([] { PyGILState_Release(PyGILState_UNLOCKED); });
     kept_state = nullptr;
 }

@@ -56,6 +56,9 @@ void detach() noexcept;
 void release() noexcept;
 }  // namespace own_thread
 
+// Once, with the GIL, before any thread attaches.
+void open_interpreter() noexcept;
+
 // The interpreter ends: none of our threads enters it from now on.
 void close_interpreter() noexcept;
 bool interpreter_is_closed() noexcept;
