@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import sys
 import threading
-import urllib.request
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,8 +15,6 @@ from contextlib import (
     asynccontextmanager,
     contextmanager,
 )
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import aiohttp
@@ -34,65 +29,17 @@ import tokenrelay.grpc
 import tokenrelay.httpx
 import tokenrelay.httpx2
 import tokenrelay.requests
-from support.programs import Program
 from tokenrelay import TokenTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from support.strict import StrictApi
     from tokenrelay import TokenReceiver
 
-SERVER = Path(__file__).parent / "strict_api.py"
 LOCAL = grpc.local_channel_credentials(grpc.LocalConnectionType.LOCAL_TCP)
 OK, UNAUTHORIZED = 200, 401
 STATUSES = {grpc.StatusCode.UNAUTHENTICATED: UNAUTHORIZED}
-
-
-@dataclass(frozen=True, slots=True)
-class StrictApi:
-    """A running strict_api.py. Also all that `Host.configure` wants of a provider."""
-
-    program: Program
-    port: int
-    grpc_port: int
-    insecure_grpc_port: int
-    client_id: str
-    client_secret: str = field(repr=False)
-    access_token: str = field(repr=False)
-    refresh_token: str = field(repr=False)
-    expires_at: int
-
-    @classmethod
-    def start(cls, *, kept: int = 2) -> StrictApi:
-        program = Program([sys.executable, SERVER, "--kept", str(kept)])
-        line = program.wait_for(lambda line: "port" in line.fields)
-        return cls(program, **line.fields)
-
-    @property
-    def origin(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def token_url(self) -> str:
-        return f"{self.origin}/o/token/"
-
-    @property
-    def resource_url(self) -> str:
-        return f"{self.origin}/resource/"
-
-    @property
-    def grpc_target(self) -> str:
-        return f"127.0.0.1:{self.grpc_port}"
-
-    def revoke(self) -> None:
-        """Revoke the newest access token; return once the API refuses it."""
-        self.program.write("revoke\n")
-        self.program.wait_for_event("revoked")
-
-    def report(self) -> dict[str, Any]:
-        with urllib.request.urlopen(f"{self.origin}/report/", timeout=10) as response:
-            report: dict[str, Any] = json.load(response)
-        return report
 
 
 def outlive(receiver: TokenReceiver) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from adapters_support import ADAPTERS, StrictApi
+from adapters_support import ADAPTERS
 
 from support.programs import TOKENRELAY
 from support.raw_sender import Sender
+from support.strict import StrictApi
 from tokenrelay import TokenReceiver
 
 if TYPE_CHECKING:

@@ -27,9 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
-    from adapters_support import StrictApi
-
     from support.raw_sender import Sender
+    from support.strict import StrictApi
     from tokenrelay import TokenReceiver
 
 LIBRARIES = {httpx: tokenrelay.httpx, httpx2: tokenrelay.httpx2}

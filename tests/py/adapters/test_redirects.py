@@ -12,12 +12,13 @@ import httpx
 import httpx2
 import pytest
 import requests
-from adapters_support import OK, UNAUTHORIZED, StrictApi
+from adapters_support import OK, UNAUTHORIZED
 
 import tokenrelay.aiohttp
 import tokenrelay.httpx
 import tokenrelay.httpx2
 import tokenrelay.requests
+from support.strict import StrictApi
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

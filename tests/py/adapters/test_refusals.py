@@ -16,9 +16,10 @@ from tokenrelay import TokenExpired, TokenReceiver, TokenTimeout
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from adapters_support import MakeCalls, OpenAsync, StrictApi
+    from adapters_support import MakeCalls, OpenAsync
 
     from support.raw_sender import Sender
+    from support.strict import StrictApi
 
 
 @pytest.fixture(scope="module")

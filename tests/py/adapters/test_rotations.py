@@ -13,9 +13,10 @@ from tokenrelay.sender import control
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from adapters_support import MakeCalls, StrictApi
+    from adapters_support import MakeCalls
 
     from support.host import Host
+    from support.strict import StrictApi
     from tokenrelay import TokenReceiver
 
 AHEAD = 200  # calls during an event; fewer than between two, which so stay apart

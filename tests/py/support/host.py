@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from support.provider import Provider
+    from support.strict import StrictApi
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +57,10 @@ class Host:
         token: dict[str, Any] = json.loads(self.token_file(account).read_text())
         return token
 
-    def configure(self, provider: Provider, **settings: object) -> None:
-        """Write a configuration with one account, `main`, at this provider."""
+    def configure(
+        self, provider: Provider | StrictApi, *, name: str = "main", **settings: object
+    ) -> None:
+        """Write a configuration with one account at this provider."""
         secret = self.root / "client_secret"
         _write_private(secret, provider.client_secret)
         account = {
@@ -70,7 +73,8 @@ class Host:
         }
         _write_private(
             self.config,
-            _toml_table("accounts.main", account) + _toml_table("sender", {"log_format": "json"}),
+            _toml_table(f"accounts.{name}", account)
+            + _toml_table("sender", {"log_format": "json"}),
         )
 
     def run(self, *command: str) -> None:
@@ -85,11 +89,11 @@ class Host:
         )
         assert done.returncode == 0, done.stdout + done.stderr
 
-    def import_login(self, provider: Provider) -> None:
-        """Store the provider's first token pair as the account `main`."""
-        self.run("import", str(self.plain_token_file(provider)), "--account", "main")
+    def import_login(self, provider: Provider | StrictApi, *, name: str = "main") -> None:
+        """Store the provider's first token pair as this account's."""
+        self.run("import", str(self.plain_token_file(provider)), "--account", name)
 
-    def plain_token_file(self, provider: Provider) -> Path:
+    def plain_token_file(self, provider: Provider | StrictApi) -> Path:
         """Write the provider's first token pair in the plain form `tokenrelay import` reads."""
         path = self.root / "login.json"
         token = {

@@ -108,6 +108,33 @@ class Api:
         )
         return web.Response(status=int(request.query.get("status", "200")))
 
+    async def stream(self, request: web.Request) -> web.StreamResponse:
+        """A websocket that takes its token in the handshake; ends after three messages."""
+        if (refused := self._refused(request)) is not None:
+            return refused
+        return await self._send_ticks(web.WebSocketResponse(), request)
+
+    async def login(self, request: web.Request) -> web.StreamResponse:
+        """A websocket whose first message is a login with the bare token, as streamers have it."""
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        token = (await socket.receive_json())["parameters"]["Authorization"]
+        if self.check(f"Bearer {token}") is not None:
+            await socket.send_json({"code": 3, "msg": "login denied"})
+            return socket
+        await socket.send_json({"code": 0, "msg": "ok"})
+        return await self._send_ticks(socket, request)
+
+    async def _send_ticks(
+        self, socket: web.WebSocketResponse, request: web.Request
+    ) -> web.WebSocketResponse:
+        if not socket.prepared:
+            await socket.prepare(request)
+        for number in range(3):
+            await socket.send_json({"tick": number})
+        await socket.close()
+        return socket
+
     async def report(self, _: web.Request) -> web.Response:
         return web.json_response(
             {
@@ -130,9 +157,12 @@ class Api:
         application.router.add_post("/o/token/", self.token)
         for path, handler in {
             "/resource/": self.resource,
+            "/quotes/": self.resource,
             "/early/": self.early,
             "/redirect/": self.redirect,
             "/open/": self.open,
+            "/stream/": self.stream,
+            "/login/": self.login,
             "/report/": self.report,
         }.items():
             application.router.add_route("*", path, handler)

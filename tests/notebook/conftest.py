@@ -1,0 +1,12 @@
+"""The notebook's test needs Jupyter, so it is no part of the ordinary suite:
+
+pip install -r tests/notebook/requirements.txt && pytest tests/notebook
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+TESTS = Path(__file__).parents[1] / "py"
+sys.path[:0] = [str(TESTS), str(TESTS / "docs")]
