@@ -84,4 +84,4 @@ def _can_be_repeated(request: ClientRequest) -> bool:
         return True
     if isinstance(body, AsyncIterablePayload):
         return False  # half read, where the answer came early
-    return not getattr(body, "consumed", True)  # aiohttp 3.12 before 3.12.7 can't tell
+    return not getattr(body, "consumed", True)  # 3.12.0 cannot tell

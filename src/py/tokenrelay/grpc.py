@@ -104,7 +104,8 @@ def aio_interceptors(
 ) -> list[grpc.aio.ClientInterceptor]:
     """`TokenAuth` for a channel of `grpc.aio`, which wants an interceptor for each kind of call.
 
-    Never blocks the loop. Arguments and errors as for `TokenAuth`.
+    Never blocks the loop. Arguments and errors as for `TokenAuth`. A stream that is refused while
+    it still sends may end with INTERNAL, by grpc.aio's own doing; then no refresh is asked for.
     """
     bearer = Bearer(receiver, timeout)
     kinds = (_AioUnary, _AioUnaryStream, _AioStreamUnary, _AioStreamStream)

@@ -77,7 +77,7 @@ async def async_generator() -> AsyncIterator[bytes]:
     ("body", "echo"),
     [
         ({"content": b"bytes"}, b"bytes"),
-        ({"json": {"a": 1}}, b'{"a":1}'),
+        ({"json": [1]}, b"[1]"),
         ({"data": {"a": "1"}}, b"a=1"),
         ({}, b"ok"),
     ],
@@ -130,7 +130,7 @@ def post(receiver: TokenReceiver, url: str, **body: Any) -> requests.Response:
     ("body", "echo"),
     [
         ({"data": b"bytes"}, b"bytes"),
-        ({"json": {"a": 1}}, b'{"a": 1}'),
+        ({"json": [1]}, b"[1]"),
         ({"data": {"a": "1"}}, b"a=1"),
         ({}, b"ok"),
     ],
@@ -185,7 +185,7 @@ def aiohttp_post(receiver: TokenReceiver, url: str, **body: Any) -> tuple[int, b
     ("body", "echo"),
     [
         ({"data": b"bytes"}, b"bytes"),
-        ({"json": {"a": 1}}, b'{"a": 1}'),
+        ({"json": [1]}, b"[1]"),
         ({"data": {"a": "1"}}, b"a=1"),
         ({}, b"ok"),
     ],

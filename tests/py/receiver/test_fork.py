@@ -218,6 +218,9 @@ def test_a_thousand_forks_at_random_moments_leave_parent_and_children_whole(
             with TokenReceiver("other") as other:
                 other.subscribe(lambda _: None).cancel()
 
+    def look() -> None:
+        assert raises_forked(lambda: receiver.token)
+
     def child() -> None:
         with receiver:
             assert deliver(receiver, "child")["ok"]
@@ -227,8 +230,8 @@ def test_a_thousand_forks_at_random_moments_leave_parent_and_children_whole(
     for thread in threads:
         thread.start()
     try:
-        for _ in range(1000):
-            in_child(child)
+        for number in range(1000):
+            in_child(child if number % 10 == 0 else look)
     finally:
         done.set()
         for thread in threads:

@@ -182,17 +182,19 @@ class Calls(grpc.GenericRpcHandler):
             await self._check(context, authorization)
             return request
 
+        # They read to the end first: a grpc.aio client that is refused while it still sends sees
+        # INTERNAL instead of UNAUTHENTICATED.
         async def stream(requests: Any, context: grpc.aio.ServicerContext) -> Any:
+            unary = isinstance(requests, bytes)
+            received = [requests] if unary else [request async for request in requests]
             await self._check(context, authorization)
-            if isinstance(requests, bytes):
-                yield requests
-                return
-            async for request in requests:
+            for request in received:
                 yield request
 
         async def join(requests: Any, context: grpc.aio.ServicerContext) -> bytes:
+            received = [request async for request in requests]
             await self._check(context, authorization)
-            return b"".join([request async for request in requests])
+            return b"".join(received)
 
         return {
             "/strict/UnaryUnary": grpc.unary_unary_rpc_method_handler(unary),
