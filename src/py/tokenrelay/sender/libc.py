@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 
-libc = ctypes.CDLL(None, use_errno=True)
+libc: ctypes.CDLL = ctypes.CDLL(None, use_errno=True)
 
 
 def check(result: int) -> int:
