@@ -22,6 +22,7 @@
 #include "py_token.hpp"
 #include "tokenrelay/clock.hpp"
 #include "tokenrelay/fd.hpp"
+#include "tokenrelay/spin_pause.hpp"
 
 namespace tokenrelay::python {
 namespace {
@@ -185,7 +186,7 @@ void receive_bare(int listener, Stamps& stamps, bool spin) {
         const ssize_t size = recv(fd.get(), line + used, sizeof line - used, MSG_DONTWAIT);
         if (size == 0) return;
         if (size < 0) {
-            __builtin_ia32_pause();
+            tokenrelay::spin_pause();
             continue;
         }
         used += static_cast<std::size_t>(size);

@@ -7,6 +7,8 @@
 #include <string_view>
 #include <utility>
 
+#include "tokenrelay/export.h"
+
 namespace tokenrelay {
 
 // Why a frame was refused; the names are those of the wire (docs/protocol.md).
@@ -25,7 +27,7 @@ enum class Refusal : std::uint8_t {
 inline constexpr int kRefusals = 10;
 
 // The code as it stands in an answer, "" for none. Wait-free.
-std::string_view code(Refusal refusal) noexcept;
+TOKENRELAY_API std::string_view code(Refusal refusal) noexcept;
 
 // What start() could not do: tests true when there is an error. number() is an errno value or 0;
 // message() names the cause and the cure.

@@ -9,6 +9,9 @@
 namespace tokenrelay::detail {
 namespace {
 
+// Of a thread without a record; in no list, its first slot never free.
+constinit ReaderRecord no_record{1};
+
 #if defined(__SANITIZE_THREAD__)
 constexpr bool kSanitizeThread = true;  // it does not model membarrier
 #else
@@ -53,6 +56,8 @@ ReaderRecord* new_record() noexcept {
 }
 
 }  // namespace
+
+constinit thread_local ReaderRecord* this_threads_record = &no_record;
 
 ReaderRecord* first_record() noexcept { return records.load(std::memory_order_seq_cst); }
 

@@ -14,6 +14,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "tokenrelay/export.h"
+
 namespace tokenrelay::detail {
 
 // What a slot holds: 0 for free, an object's address, or a cell's address plus 1 as a call for help.
@@ -31,32 +33,36 @@ struct alignas(64) ReaderRecord {
     ReaderRecord* next_owned = nullptr;  // in the list of one thread that holds many guards
 };
 
-// Of a thread without a record; in no list. Its first slot is never free, so that a read asks one
-// question for this and for a guard held beside it.
-inline constinit ReaderRecord no_record{1};
+// Initial-exec: in a shared library the address of a thread-local is otherwise asked for by a call.
+// The loader of glibc keeps room for a pointer in the libraries that are opened later, too.
+#ifdef __GLIBC__
+#define TOKENRELAY_INITIAL_EXEC [[gnu::tls_model("initial-exec")]]
+#else
+#define TOKENRELAY_INITIAL_EXEC
+#endif
 
-// The record this thread took first; `no_record` before its first read, and always where readers
-// are fenced. Initial-exec: in a shared library the address of a thread-local is otherwise asked for
-// by a call; the loader keeps room for a pointer in the libraries that are opened later, too.
-[[gnu::tls_model("initial-exec")]] inline constinit thread_local ReaderRecord* this_threads_record =
-    &no_record;
+// The record this thread took first; before its first read, and always where readers are fenced, one
+// whose first slot is never free, so that a read asks one question for this and for a guard held
+// beside it.
+TOKENRELAY_INITIAL_EXEC extern TOKENRELAY_API constinit thread_local ReaderRecord*
+    this_threads_record;
 
 // This thread's first record, taken if it has none. Allocates if none is free: once a thread, and
 // again for each kSlotsPerRecord guards held at the same time.
 ReaderRecord& record_of_this_thread() noexcept;
 // A free slot of this thread's.
-std::atomic<Hazard>& free_slot() noexcept;
+TOKENRELAY_API std::atomic<Hazard>& free_slot() noexcept;
 // A record for the caller alone, on any thread, until it is given back.
-ReaderRecord& take_record() noexcept;
-void give_back(ReaderRecord& record) noexcept;
+TOKENRELAY_API ReaderRecord& take_record() noexcept;
+TOKENRELAY_API void give_back(ReaderRecord& record) noexcept;
 
 // The head of the list; pairs with the release in take_record().
-ReaderRecord* first_record() noexcept;
+TOKENRELAY_API ReaderRecord* first_record() noexcept;
 
 // True where readers must order their own loads.
-bool readers_are_fenced() noexcept;
+TOKENRELAY_API bool readers_are_fenced() noexcept;
 // After this, each running reader has either posted its slot visibly or will see every store made
 // before the call. About 11 µs while another thread runs, 1 µs otherwise.
-void heavy_barrier() noexcept;
+TOKENRELAY_API void heavy_barrier() noexcept;
 
 }  // namespace tokenrelay::detail

@@ -16,6 +16,9 @@
 #include <cstring>
 #include <utility>
 
+#include "tokenrelay/exceptions.hpp"
+#include "tokenrelay/spin_pause.hpp"
+
 namespace tokenrelay {
 namespace {
 
@@ -106,13 +109,12 @@ bool Listener::start_thread() noexcept {
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     running_threads_.fetch_add(1, std::memory_order_relaxed);
-    bool started = true;
-    try {
+    const auto add_one = [this] {
         threads_.push_back(std::make_unique<std::thread>([this] { run(); }));
-    } catch (...) {
-        running_threads_.fetch_sub(1, std::memory_order_relaxed);
-        started = false;
-    }
+        return true;
+    };
+    const bool started = caught(add_one, false);
+    if (!started) running_threads_.fetch_sub(1, std::memory_order_relaxed);
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
     return started;
 }
@@ -279,7 +281,7 @@ bool Listener::spin() noexcept {
     std::int64_t idle_since = clock_ns(CLOCK_BOOTTIME);
     for (unsigned round = 1; !read_connections(); ++round) {
         if (stopping_.load(std::memory_order_relaxed)) return true;
-        __builtin_ia32_pause();
+        spin_pause();
         if (round % kRoundsPerLook != 0) continue;
         const std::int64_t idle = clock_ns(CLOCK_BOOTTIME) - idle_since;
         if (idle > options_.busy_poll) return false;

@@ -10,9 +10,9 @@
 #include <climits>
 #include <mutex>
 #include <new>
-#include <system_error>
 #include <thread>
 
+#include "tokenrelay/exceptions.hpp"
 #include "tokenrelay/fd.hpp"
 #include "tokenrelay/listener.hpp"
 #include "tokenrelay/paths.hpp"
@@ -157,10 +157,13 @@ void TokenReceiver::let_go() noexcept {
         if (!(listener = state->listener)) return;
     }
     listener->ask_to_stop();
-    try {
+    const auto wait_elsewhere = [&] {
         std::thread([state, listener] { listener->join(-1); }).detach();
-    } catch (const std::system_error&) {
-        static_cast<void>(new std::shared_ptr<ReceiverState>(state));  // no thread left to wait in
+        return true;
+    };
+    // Where no thread is left to wait in, they live for ever.
+    if (!caught(wait_elsewhere, false)) {
+        static_cast<void>(new std::shared_ptr<ReceiverState>(state));
     }
 }
 

@@ -15,6 +15,7 @@
 
 #include "tokenrelay/cell.hpp"
 #include "tokenrelay/error.hpp"
+#include "tokenrelay/export.h"
 #include "tokenrelay/stats.hpp"
 #include "tokenrelay/token.hpp"
 
@@ -35,7 +36,7 @@ struct Options {
 };
 
 // Keeps a callback registered while it lives.
-class Subscription {
+class TOKENRELAY_API Subscription {
 public:
     Subscription() noexcept = default;
     Subscription(Subscription&& other) noexcept
@@ -59,7 +60,7 @@ private:
     std::uint64_t id_ = 0;
 };
 
-class TokenReceiver {
+class TOKENRELAY_API TokenReceiver {
 public:
     explicit TokenReceiver(Options options);
     ~TokenReceiver();

@@ -196,7 +196,7 @@ Error ListeningSocket::refuse_live_owner() const {
 
 Error ListeningSocket::bind_and_rename() {
     const std::string directory = parent_of(path_);
-    const std::string name = "." + std::to_string(getpid()) + "-" + random_name();
+    const std::string name = '.' + std::to_string(getpid()) + "-" + random_name();
     const ShortPath temporary(directory, name);
     const char* cure = "The directory must exist and be writable for you";
     UniqueFd fd = stream_socket();

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <new>
 
+#include "tokenrelay/exceptions.hpp"
 #include "tokenrelay/limits.hpp"
 
 namespace tokenrelay {
@@ -24,7 +25,7 @@ bool same_token(const TokenUpdate& update, const Token& current) noexcept {
 TokenStore::TokenStore() {
     detail::readers_are_fenced();  // registers for membarrier(2) before there is anything to read
     for (std::size_t i = 0; i < kSlots; ++i) {
-        if (!add_slot()) throw std::bad_alloc();
+        if (!add_slot()) out_of_memory();
     }
     for (const auto& slot : pool_) memory_locked_ &= slot->memory.locked();
 }

@@ -13,6 +13,7 @@
 #include <string_view>
 
 #include "tokenrelay/clock.hpp"
+#include "tokenrelay/export.h"
 
 namespace tokenrelay {
 
@@ -28,7 +29,7 @@ struct TokenUpdate {
     std::optional<std::int64_t> grant_expires_at;
 };
 
-class Token {
+class TOKENRELAY_API Token {
 public:
     Token() noexcept = default;
     Token(const Token& other);
@@ -94,6 +95,6 @@ private:
 };
 
 // Redacted: generation and expiry, never the token.
-std::ostream& operator<<(std::ostream& stream, const Token& token);
+TOKENRELAY_API std::ostream& operator<<(std::ostream& stream, const Token& token);
 
 }  // namespace tokenrelay

@@ -24,6 +24,10 @@
 // wiped when replaced. Copies of Token wipe themselves.
 #pragma once
 
+#if __cplusplus < 202002L
+#error "tokenrelay needs C++20 or newer: compile with -std=c++20"
+#endif
+
 #include "tokenrelay/error.hpp"
 #include "tokenrelay/receiver.hpp"
 #include "tokenrelay/stats.hpp"
