@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from support.cpp_package import install_library
 from support.fixtures import host, short_path, start
 from support.provider import Provider, StartProvider, start_provider
 
@@ -38,6 +39,14 @@ def oauth_toolkit(short_path: Path) -> Iterator[StartProvider]:
     yield start_one
     for provider in providers:
         provider.program.dispose()
+
+
+@pytest.fixture(scope="session")
+def installed_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The prefix that the C++ library was installed to, as a distribution would do it."""
+    prefix = tmp_path_factory.mktemp("prefix")
+    install_library(tmp_path_factory.mktemp("library"), prefix)
+    return prefix
 
 
 @pytest.fixture
