@@ -62,9 +62,10 @@ std::string copied(const Receiver& receiver, tokenrelay_text text) {
 
 TEST(c_api_copies_each_text_and_what_is_known_of_it) {
     const Started started;
-    Peer(started.path).ask(
-        R"({"access_token":"abc","expires_at":4102444800,"serial":7,"scope":"a b","issued_at":5})"
-        "\n");
+    Peer(started.path)
+        .ask(
+            R"({"access_token":"abc","expires_at":4102444800,"serial":7,"scope":"a b","issued_at":5})"
+            "\n");
     CHECK_EQUAL(copied(started.receiver, TOKENRELAY_AUTHORIZATION), "Bearer abc");
     CHECK_EQUAL(copied(started.receiver, TOKENRELAY_ACCESS_TOKEN), "abc");
     CHECK_EQUAL(copied(started.receiver, TOKENRELAY_SCOPE), "a b");
@@ -110,9 +111,9 @@ TEST(c_api_says_that_there_is_no_token_and_what_it_does_not_know) {
     Peer(started.path).ask("abc\n");
     info.size = 1;
     CHECK_EQUAL(tokenrelay_copy(receiver, TOKENRELAY_SCOPE, buffer, sizeof buffer, &info), EINVAL);
-    CHECK_EQUAL(tokenrelay_copy(receiver, static_cast<tokenrelay_text>(3), buffer, sizeof buffer,
-                                nullptr),
-                EINVAL);
+    CHECK_EQUAL(
+        tokenrelay_copy(receiver, static_cast<tokenrelay_text>(3), buffer, sizeof buffer, nullptr),
+        EINVAL);
     tokenrelay_options options{};
     options.size = 1;
     CHECK(tokenrelay_create(&options) == nullptr);

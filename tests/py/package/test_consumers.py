@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
-from support.cpp_package import CONSUMERS, PROGRAMS, build_with_cmake, compile_with_pkg_config
+from support.cpp_package import (
+    CONSUMERS,
+    PROGRAMS,
+    build_with_cmake,
+    compile_with_pkg_config,
+    install_library,
+)
 from support.programs import TOKENRELAY
 
 if TYPE_CHECKING:
@@ -30,8 +36,9 @@ CMAKE_OPTIONS = {
         f"-DCMAKE_CXX_FLAGS={BARE_FLAGS}",
     ),
 }
+BARE_LIBRARY = "library-without-exceptions-and-rtti"
 SHARED = {"cmake-shared", "cmake-shared-by-variable", "pkg-config-shared"}
-BUILDS = (*CMAKE_OPTIONS, "pkg-config-shared", "pkg-config-static")
+BUILDS = (*CMAKE_OPTIONS, BARE_LIBRARY, "pkg-config-shared", "pkg-config-static")
 NAMES = tuple(source.partition(".")[0] for source in PROGRAMS)
 
 
@@ -52,6 +59,13 @@ def find(way: str, installed_library: Path, tmp_path_factory: pytest.TempPathFac
     build = tmp_path_factory.mktemp("consumer")
     if way in CMAKE_OPTIONS:
         build_with_cmake(CONSUMERS, build, installed_library, *CMAKE_OPTIONS[way])
+    elif way == BARE_LIBRARY:
+        prefix = tmp_path_factory.mktemp("bare-prefix")
+        options = ("-DCMAKE_CXX_STANDARD=23", f"-DCMAKE_CXX_FLAGS={BARE_FLAGS}")
+        install_library(
+            tmp_path_factory.mktemp("bare"), prefix, "-DTOKENRELAY_SHARED=OFF", *options
+        )
+        build_with_cmake(CONSUMERS, build, prefix, *options)
     else:
         for source in PROGRAMS:
             program = build / source.partition(".")[0]
