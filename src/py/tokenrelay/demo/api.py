@@ -1,6 +1,7 @@
 """The demo's HTTP server on loopback: the provider's token endpoint and an API that checks.
 
-A program of its own: ``python -m tokenrelay.demo.api``. It ends when its input is closed.
+A program of its own: ``python -m tokenrelay.demo.api [SECONDS]``, where tokens live that long. It
+ends when its input is closed.
 """
 
 from __future__ import annotations
@@ -114,7 +115,8 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def main() -> None:
-    server = Server(Provider(TOKEN_SECONDS))
+    lifetime = int(sys.argv[1]) if len(sys.argv) > 1 else TOKEN_SECONDS
+    server = Server(Provider(lifetime))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     login = server.provider.log_in()
     report(
