@@ -75,6 +75,7 @@ def test_the_sender_half_never_imports_the_command_line(path: Path) -> None:
     assert below(imported_modules(path), "tokenrelay.cli", "typer", "rich") == []
 
 
+@pytest.mark.sources
 def test_the_cpp_library_includes_no_python() -> None:
     sources = [path for path in LIBRARY.rglob("*") if path.suffix in {".hpp", ".cpp"}]
     assert sources

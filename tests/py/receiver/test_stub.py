@@ -6,6 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.sources
+
 REPOSITORY = Path(__file__).parents[3]
 PATTERNS = REPOSITORY / "src" / "cpp" / "python" / "stub_patterns.txt"
 STUB = REPOSITORY / "src" / "py" / "tokenrelay" / "_core.pyi"
