@@ -11,7 +11,7 @@ install(TARGETS ${TOKENRELAY_TARGETS} EXPORT tokenrelayTargets COMPONENT cpp
 
 # The interface; the other headers are the library's own.
 foreach(header IN ITEMS cell.hpp clock.hpp error.hpp export.h hazard.hpp receiver.hpp stats.hpp
-                        token.hpp tokenrelay.h tokenrelay.hpp)
+                        token.hpp tokenrelay.cppm tokenrelay.h tokenrelay.hpp)
   install(FILES src/cpp/tokenrelay/${header} COMPONENT cpp
           DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/tokenrelay)
 endforeach()
@@ -21,7 +21,7 @@ set(TOKENRELAY_CMAKE_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/tokenrelay)
 install(EXPORT tokenrelayTargets NAMESPACE tokenrelay:: COMPONENT cpp
         DESTINATION ${TOKENRELAY_CMAKE_DIR})
 configure_package_config_file(cmake/tokenrelayConfig.cmake.in tokenrelayConfig.cmake
-  INSTALL_DESTINATION ${TOKENRELAY_CMAKE_DIR})
+  INSTALL_DESTINATION ${TOKENRELAY_CMAKE_DIR} PATH_VARS CMAKE_INSTALL_INCLUDEDIR)
 write_basic_package_version_file(tokenrelayConfigVersion.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${CMAKE_CURRENT_BINARY_DIR}/tokenrelayConfig.cmake
               ${CMAKE_CURRENT_BINARY_DIR}/tokenrelayConfigVersion.cmake
