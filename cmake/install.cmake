@@ -35,7 +35,7 @@ cmake_path(APPEND TOKENRELAY_PC_PREFIX "\${pcfiledir}" ${to_prefix})
 cmake_path(APPEND TOKENRELAY_PC_LIBDIR "\${prefix}" ${CMAKE_INSTALL_LIBDIR})
 cmake_path(APPEND TOKENRELAY_PC_INCLUDEDIR "\${prefix}" ${CMAKE_INSTALL_INCLUDEDIR})
 # What the archive needs besides itself; the shared library names its own needs.
-set(TOKENRELAY_PC_PRIVATE "-lstdc++ -pthread")
+set(TOKENRELAY_PC_PRIVATE "-lstdc++ -lm -pthread")
 if(NOT TOKENRELAY_SHARED)
   set(TOKENRELAY_PC_EXTRA " ${TOKENRELAY_PC_PRIVATE}")
 endif()
