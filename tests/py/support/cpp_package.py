@@ -35,7 +35,7 @@ def run(*command: str | Path, environment: dict[str, str] | None = None) -> str:
 
 def install_library(build: Path, prefix: Path, *options: str) -> None:
     """Build the library and install it under `prefix`."""
-    run("cmake", "-S", REPOSITORY, "-B", build, f"-DPython_EXECUTABLE={sys.executable}", *options)
+    run("cmake", "-S", REPOSITORY, "-B", build, *options)
     run("cmake", "--build", build)
     run("cmake", "--install", build, "--prefix", prefix)
 
