@@ -1,5 +1,5 @@
 // A receiver without sockets and threads: LineBuffer, parse_message and TokenStore, put together as
-// Listener::serve_line does, with the clock in the test's hand.
+// Connection::serve_line does, with the clock in the test's hand.
 #pragma once
 
 #include <algorithm>

@@ -10,7 +10,7 @@
 #include <thread>
 #include <vector>
 
-#include "tokenrelay/listener.hpp"
+#include "tokenrelay/follow_up.hpp"
 #include "tokenrelay/stats.hpp"
 #include "tokenrelay/wake_count.hpp"
 

@@ -1,90 +1,21 @@
 #include "tokenrelay/receiver.hpp"
 
-#include <fcntl.h>
-#include <pthread.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <atomic>
+#include <cerrno>
 #include <climits>
 #include <mutex>
-#include <new>
 #include <thread>
 
 #include "tokenrelay/exceptions.hpp"
-#include "tokenrelay/fd.hpp"
-#include "tokenrelay/listener.hpp"
 #include "tokenrelay/paths.hpp"
+#include "tokenrelay/receiver_state.hpp"
 #include "tokenrelay/socket.hpp"
-#include "tokenrelay/store.hpp"
 
 namespace tokenrelay {
 
-struct ReceiverState : std::enable_shared_from_this<ReceiverState> {
-    explicit ReceiverState(Options given) : options(std::move(given)) {}
-
-    const Options options;
-    TokenStore store;
-    Counters counters;
-    Doorbell doorbell;
-    mutable std::mutex mutex;  // guards the rest; never held while a callback is waited for
-    std::shared_ptr<Listener> listener;  // shared with those who wait for its end
-    FollowUp* follow_up = nullptr;
-    std::string path;
-    UniqueFd events;  // eventfd(2)
-    std::atomic<int> event_fd{-1};  // the same, once it is subscribed
-    Subscription event_subscription;
-    std::atomic<bool> running{false};
-    std::atomic<bool> forked{false};
-
-    void after_fork() noexcept;
-};
-
 namespace {
-
-// Every receiver of the process, for the handlers of pthread_atfork(3).
-class Registry {
-public:
-    static Registry& instance() {
-        static Registry* const registry = new Registry;  // outlives every static destructor
-        return *registry;
-    }
-    void add(ReceiverState* state) {
-        const std::scoped_lock lock(mutex_);
-        states_.push_back(state);
-    }
-    void remove(ReceiverState* state) {
-        const std::scoped_lock lock(mutex_);
-        std::erase(states_, state);
-    }
-
-private:
-    Registry() { pthread_atfork(before, parent, child); }
-
-    // The states are whole in the child: nobody is changing one.
-    static void before() {
-        instance().mutex_.lock();
-        for (ReceiverState* state : instance().states_) {
-            state->mutex.lock();
-            if (state->listener) state->listener->before_fork();
-        }
-    }
-    static void parent() {
-        for (ReceiverState* state : instance().states_) {
-            if (state->listener) state->listener->after_fork_in_parent();
-            state->mutex.unlock();
-        }
-        instance().mutex_.unlock();
-    }
-    static void child() {
-        for (ReceiverState* state : instance().states_) state->after_fork();
-        new (&instance().mutex_) std::mutex;
-    }
-
-    std::mutex mutex_;
-    std::vector<ReceiverState*> states_;
-};
 
 std::int64_t deadline_after(std::chrono::nanoseconds timeout) noexcept {
     const std::int64_t now = clock_ns(CLOCK_MONOTONIC);
@@ -103,29 +34,6 @@ SocketPlace place_for(const Options& options) {
 
 }  // namespace
 
-void ReceiverState::after_fork() noexcept {
-    new (&mutex) std::mutex;
-    running.store(false);
-    counters.connections.store(0, std::memory_order_relaxed);
-    store.after_fork();
-    if (listener) {
-        forked.store(true);
-        // Its threads do not exist here and its locks may be held by them: closed, left as it is.
-        // First, so that no new descriptor has a number that it still remembers.
-        listener->abandon();
-        static_cast<void>(new std::shared_ptr<Listener>(std::move(listener)));
-    }
-    doorbell.fd = UniqueFd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-    if (events) {
-        // Under the same number, which the program may have kept.
-        const UniqueFd own(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-        if (!own || dup3(own.get(), events.get(), O_CLOEXEC) < 0) {
-            events.reset();
-            event_fd.store(-1, std::memory_order_relaxed);
-        }
-    }
-}
-
 void Subscription::cancel() noexcept {
     if (const auto receiver = receiver_.lock()) receiver->store.callbacks().remove(id_);
     receiver_.reset();
@@ -133,13 +41,13 @@ void Subscription::cancel() noexcept {
 
 TokenReceiver::TokenReceiver(Options options)
     : state_(std::make_shared<ReceiverState>(std::move(options))), cell_(&state_->store.cell()) {
-    Registry::instance().add(state_.get());
+    state_->remember();
 }
 
 TokenReceiver::~TokenReceiver() {
     if (!state_) return;
     if (stop_within(std::chrono::nanoseconds(-1))) {
-        Registry::instance().remove(state_.get());
+        state_->forget();
     } else {
         // Destroyed by one of its own callbacks, whose thread can't wait for its own end.
         let_go();
@@ -148,7 +56,7 @@ TokenReceiver::~TokenReceiver() {
 
 void TokenReceiver::let_go() noexcept {
     const auto state = std::move(state_);
-    Registry::instance().remove(state.get());
+    state->forget();
     std::shared_ptr<Listener> listener;
     {
         const std::scoped_lock lock(state->mutex);

@@ -110,7 +110,7 @@ public:
     // Of the socket; empty before the first start().
     std::string path() const;
 
-    // For bindings whose callbacks may block: see FollowUp in listener.hpp.
+    // For bindings whose callbacks may block: see follow_up.hpp.
     Error follow(FollowUp& follow_up);
     // stop() in pieces, for callers that must look at signals: waits at most `timeout` (negative: as
     // long as it takes). False if a callback still runs, or when called from one: ask again.

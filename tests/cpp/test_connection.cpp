@@ -1,4 +1,4 @@
-// TokenReceiver: frames over a real socket.
+// Connection, through TokenReceiver: frames over a real socket.
 #include <string>
 #include <thread>
 

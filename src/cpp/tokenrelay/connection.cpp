@@ -1,0 +1,224 @@
+#include "tokenrelay/connection.hpp"
+
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "tokenrelay/limits.hpp"
+
+namespace tokenrelay {
+namespace {
+
+constexpr std::int64_t kOverrun = 1'000'000;  // ns
+constexpr int kReadsPerEvent = 8;  // then the other connections have their turn
+constexpr int kRecvFlags = MSG_DONTWAIT;
+constexpr int kSendFlags = MSG_DONTWAIT | MSG_NOSIGNAL;
+
+}  // namespace
+
+void Connection::settle(const Service& service, std::uint32_t place, char* storage) noexcept {
+    service_ = &service;
+    place_ = place;
+    input_ = LineBuffer(storage);
+}
+
+void Connection::open(UniqueFd fd, std::uint64_t order) noexcept {
+    fd_ = std::move(fd);
+    order_ = order;
+    frame_began_ = 0;
+    delivered_ = sent_serial_ = false;
+    unsent_ = 0;
+    ++use_;
+    Counters::add(service_->counters.connections);
+    watch(0);
+}
+
+void Connection::close() noexcept {
+    if (!fd_) return;
+    fd_.reset();
+    input_.reset();
+    Counters::add(service_->counters.connections, -1ULL);
+}
+
+void Connection::watch(std::uint32_t more_events) noexcept {
+    service_->events.watch(fd_.get(), static_cast<std::uint64_t>(use_) << 32 | place_,
+                           EPOLLIN | EPOLLRDHUP | EPOLLET | more_events);
+}
+
+// --- from the sender --------------------------------------------------------------------------
+
+void Connection::serve(std::uint32_t use, std::uint32_t events) noexcept {
+    if (!fd_ || use != use_) return;
+    if ((events & EPOLLOUT) && !flush()) return close();
+    if (events & ~static_cast<std::uint32_t>(EPOLLOUT)) {
+        read((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0);
+    }
+}
+
+// Stops at a short read: the next byte makes a new event (epoll(7)).
+bool Connection::read(bool to_the_end) noexcept {
+    for (int reads = 0; reads < kReadsPerEvent; ++reads) {
+        const auto space = input_.space();
+        const ssize_t size = recv(fd_.get(), space.data(), space.size(), kRecvFlags);
+        if (size < 0 && errno == EINTR) continue;
+        if (size < 0 && errno == EAGAIN) return reads > 0;
+        if (size > 0) input_.received(static_cast<std::size_t>(size));
+        const std::int64_t read_at = clock_ns(CLOCK_BOOTTIME);
+        if (serve_lines(read_at, size == 0) == After::close || size <= 0) {
+            close();
+            return true;
+        }
+        if (!to_the_end && static_cast<std::size_t>(size) < space.size()) return true;
+    }
+    // More may wait: have it reported again, behind the others.
+    watch(unsent_ == 0 ? 0U : EPOLLOUT);
+    return true;
+}
+
+Connection::After Connection::serve_lines(std::int64_t read_at, bool at_end) noexcept {
+    bool served = false;
+    while (const auto line = input_.next_line()) {
+        served = true;
+        if (serve_line(*line, read_at) == After::close) return After::close;
+    }
+    input_.wipe_taken();
+    if (input_.too_large()) {
+        return refuse_and_close(Refusal::too_large, "more than 65536 bytes in a line");
+    }
+    if (at_end) {
+        const auto line = input_.last_line();
+        return line ? serve_line(*line, read_at) : After::keep;
+    }
+    if (!input_.partial()) {
+        frame_began_ = 0;
+    } else if (served || frame_began_ == 0) {
+        frame_began_ = read_at;
+        service_->events.wake_at(read_at + kFrameDeadline);
+    }
+    return After::keep;
+}
+
+void Connection::check_deadline(std::int64_t now) noexcept {
+    if (!fd_ || frame_began_ == 0) return;
+    if (now < frame_began_ + kFrameDeadline) {
+        return service_->events.wake_at(frame_began_ + kFrameDeadline);
+    }
+    refuse_and_close(Refusal::timeout, "the frame was not complete after 2 s");
+    close();
+}
+
+// --- a frame ----------------------------------------------------------------------------------
+
+Connection::After Connection::serve_line(std::span<char> line, std::int64_t read_at) noexcept {
+    if (line.empty()) return After::keep;
+    Message message;
+    Detail detail;
+    TokenStore::Outcome outcome;
+    outcome.refusal = parse_message(line, message, detail);
+    if (outcome.refusal == Refusal::none) {
+        if (message.kind == MessageKind::refresh_refused) {
+            Counters::add(service_->counters.refresh_refusals);
+            return After::keep;
+        }
+        outcome = take(message, read_at, detail);
+    }
+    Answer answer;
+    if (outcome.refusal == Refusal::none) {
+        answer_accepted(answer, outcome.generation);
+    } else {
+        service_->count(outcome.refusal);
+        answer_refused(answer, outcome.refusal, detail.view(), outcome.serial);
+    }
+    if (!send_answer(answer.view())) return After::close;
+    const bool end = message.bare || outcome.refusal == Refusal::too_large;
+    return end ? After::close : After::keep;
+}
+
+TokenStore::Outcome Connection::take(Message& message, std::int64_t read_at,
+                                     Detail& detail) noexcept {
+    Counters& counters = service_->counters;
+    if (!service_->keep_refresh_token) message.update.refresh_token = {};
+    // Coarse: a few milliseconds are nothing to a time in whole seconds.
+    const auto outcome =
+        service_->store.apply(message.update, {clock_ns(CLOCK_REALTIME_COARSE), read_at}, detail);
+    if (outcome.refusal != Refusal::none) return outcome;
+    delivered_ = true;
+    sent_serial_ |= message.update.serial.has_value();
+    if (outcome.published) {
+        const std::int64_t took = clock_ns(CLOCK_BOOTTIME) - read_at;
+        Counters::add(counters.published);
+        counters.record_callbacks(took);
+        if (took > kOverrun) Counters::add(counters.callback_overruns);
+    } else {
+        Counters::add(counters.repeated);
+    }
+    return outcome;
+}
+
+void Connection::rehearse() noexcept {
+    if (fd_) return;
+    const auto space = input_.space();
+    std::memset(space.data(), 'k', kUsualFrame);
+    const auto put = [space](std::size_t at, std::string_view text) {
+        std::memcpy(space.data() + at, text.data(), text.size());
+    };
+    constexpr std::string_view end = "\",\"token_type\":\"Bearer\",\"serial\":1700000000000}\n";
+    put(0, "{\"access_token\":\"");
+    put(kUsualFrame - end.size(), end);
+    input_.received(kUsualFrame);
+    Message message;
+    Detail detail;
+    const auto line = input_.next_line();
+    if (line && parse_message(*line, message, detail) == Refusal::none) {
+        service_->store.rehearse(message.update,
+                                 {clock_ns(CLOCK_REALTIME_COARSE), clock_ns(CLOCK_BOOTTIME)});
+    }
+    Answer answer;
+    answer_accepted(answer, 0);
+    input_.wipe_taken();
+}
+
+// --- to the sender ----------------------------------------------------------------------------
+
+Connection::After Connection::refuse_and_close(Refusal refusal, std::string_view detail) noexcept {
+    service_->count(refusal);
+    Answer answer;
+    answer_refused(answer, refusal, detail, {});
+    send_answer(answer.view());
+    return After::close;
+}
+
+void Connection::request_refresh(std::int64_t serial) noexcept {
+    if (!fd_ || !sent_serial_) return;
+    Answer request;
+    ask_refresh(request, serial);
+    if (!send_answer(request.view())) close();
+}
+
+// False if the peer is gone, or has not read its answers for so long that they don't fit any more.
+bool Connection::send_answer(std::string_view answer) noexcept {
+    if (unsent_ == 0) {
+        const ssize_t sent = send(fd_.get(), answer.data(), answer.size(), kSendFlags);
+        if (sent == static_cast<ssize_t>(answer.size())) return true;
+        if (sent < 0 && errno != EAGAIN && errno != EINTR) return false;
+        if (sent > 0) answer.remove_prefix(static_cast<std::size_t>(sent));
+        watch(EPOLLOUT);
+    }
+    if (answer.size() > output_.size() - unsent_) return false;
+    std::memcpy(output_.data() + unsent_, answer.data(), answer.size());
+    unsent_ += answer.size();
+    return true;
+}
+
+bool Connection::flush() noexcept {
+    if (unsent_ == 0) return true;
+    const ssize_t sent = send(fd_.get(), output_.data(), unsent_, kSendFlags);
+    if (sent < 0) return errno == EAGAIN || errno == EINTR;
+    unsent_ -= static_cast<std::size_t>(sent);
+    std::memmove(output_.data(), output_.data() + sent, unsent_);
+    return true;
+}
+
+}  // namespace tokenrelay

@@ -1,0 +1,91 @@
+// Connection: one sender's end, from the bytes it sends to the answers it takes. Everything that is
+// done for a frame is in serve_line(): check, apply to the store, answer.
+//
+// The leader's, and so without locks (listener.hpp). No allocation.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "tokenrelay/event_set.hpp"
+#include "tokenrelay/fd.hpp"
+#include "tokenrelay/frame.hpp"
+#include "tokenrelay/message.hpp"
+#include "tokenrelay/stats.hpp"
+#include "tokenrelay/store.hpp"
+
+namespace tokenrelay {
+
+class Connection {
+public:
+    // Bytes of storage that the usual frame needs.
+    static constexpr std::size_t kUsualFrame = 4096;
+
+    // What all connections work with.
+    struct Service {
+        TokenStore& store;
+        Counters& counters;
+        EventSet& events;
+        bool keep_refresh_token;
+
+        void count(Refusal refusal) const noexcept {
+            Counters::add(counters.refused[static_cast<std::size_t>(refusal)]);
+        }
+    };
+
+    // Once, before all else. `storage` has LineBuffer::kStorage bytes.
+    void settle(const Service& service, std::uint32_t place, char* storage) noexcept;
+
+    void open(UniqueFd fd, std::uint64_t order) noexcept;
+    // Idempotent.
+    void close() noexcept;
+    // In a forked child: only closes the descriptor.
+    void abandon() noexcept { fd_.reset(); }
+
+    bool is_open() const noexcept { return static_cast<bool>(fd_); }
+    // Of acceptance.
+    std::uint64_t order() const noexcept { return order_; }
+    // A frame of it was taken.
+    bool delivered() const noexcept { return delivered_; }
+
+    // An event (epoll_ctl(2)) of the place's connection number `use`; nothing if that one is closed.
+    void serve(std::uint32_t use, std::uint32_t events) noexcept;
+    // Reads and serves what is there, up to a few reads; until nothing is left where `to_the_end`.
+    // True if bytes or the end came.
+    bool read(bool to_the_end) noexcept;
+    // Asks for a newer token than that of `serial`, if it has delivered serials.
+    void request_refresh(std::int64_t serial) noexcept;
+    // Refuses a frame that is not complete in time.
+    void check_deadline(std::int64_t now) noexcept;
+    // A frame as long as usual on all of its way but the publication, so that the first token finds
+    // code, stack and the dynamic linker as the thousandth does.
+    void rehearse() noexcept;
+
+private:
+    enum class After : std::uint8_t { keep, close };
+
+    After serve_lines(std::int64_t read_at, bool at_end) noexcept;
+    After serve_line(std::span<char> line, std::int64_t read_at) noexcept;
+    TokenStore::Outcome take(Message& message, std::int64_t read_at, Detail& detail) noexcept;
+    After refuse_and_close(Refusal refusal, std::string_view detail) noexcept;
+    bool send_answer(std::string_view answer) noexcept;
+    bool flush() noexcept;
+    void watch(std::uint32_t more_events) noexcept;
+
+    const Service* service_ = nullptr;
+    UniqueFd fd_;
+    LineBuffer input_;
+    std::uint32_t place_ = 0;
+    std::uint32_t use_ = 0;  // counts the connections that had this place
+    std::uint64_t order_ = 0;
+    std::int64_t frame_began_ = 0;  // CLOCK_BOOTTIME ns; 0: no partial frame
+    bool delivered_ = false;
+    bool sent_serial_ = false;
+    std::size_t unsent_ = 0;  // bytes in `output_` that the peer has not taken
+    std::array<char, 2048> output_;
+};
+
+}  // namespace tokenrelay

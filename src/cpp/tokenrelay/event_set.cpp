@@ -1,0 +1,54 @@
+#include "tokenrelay/event_set.hpp"
+
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+namespace tokenrelay {
+
+Error EventSet::open(int doorbell) {
+    epoll_ = UniqueFd(epoll_create1(EPOLL_CLOEXEC));
+    timer_ = UniqueFd(timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK));
+    if (!epoll_ || !timer_ || doorbell < 0) {
+        return system_error(errno, "cannot make the descriptors to wait with",
+                            "Raise the limit of open files: ulimit -n");
+    }
+    watch(timer_.get(), kTimerKey, EPOLLIN | EPOLLET);
+    watch(doorbell, kDoorbellKey, EPOLLIN);
+    return {};
+}
+
+void EventSet::watch(int fd, std::uint64_t key, std::uint32_t events) noexcept {
+    epoll_event event{};
+    event.events = events;
+    event.data.u64 = key;
+    if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) != 0 && errno == EEXIST) {
+        epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, fd, &event);
+    }
+}
+
+void EventSet::wake_at(std::int64_t at) noexcept {
+    if (timer_at_ && timer_at_ <= at) return;
+    timer_at_ = at;
+    itimerspec time{};
+    time.it_value = {at / 1'000'000'000, at % 1'000'000'000};
+    timerfd_settime(timer_.get(), TFD_TIMER_ABSTIME, &time, nullptr);
+}
+
+void EventSet::timer_rang() noexcept {
+    std::uint64_t count = 0;
+    static_cast<void>(!read(timer_.get(), &count, sizeof count));
+    timer_at_ = 0;
+}
+
+int EventSet::wait(std::span<epoll_event> events, int timeout) const noexcept {
+    return epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), timeout);
+}
+
+void EventSet::abandon() noexcept {
+    epoll_.reset();
+    timer_.reset();
+}
+
+}  // namespace tokenrelay

@@ -1,0 +1,111 @@
+#include "tokenrelay/senders.hpp"
+
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "tokenrelay/clock.hpp"
+#include "tokenrelay/socket.hpp"
+
+namespace tokenrelay {
+namespace {
+
+constexpr std::int64_t kAcceptRetry = 100'000'000;  // ns after running out of descriptors
+
+}  // namespace
+
+Senders::Senders(const Connection::Service& service, std::vector<uid_t> allow_uids)
+    : service_(service),
+      allow_uids_(std::move(allow_uids)),
+      buffers_(kMaxConnections * LineBuffer::kStorage) {
+    if (!buffers_.data()) return;
+    for (std::size_t i = 0; i < connections_.size(); ++i) {
+        const std::size_t begin = i * LineBuffer::kStorage;
+        connections_[i].settle(service_, static_cast<std::uint32_t>(i), buffers_.data() + begin);
+        buffers_.prefault(begin, Connection::kUsualFrame);
+    }
+}
+
+// --- coming and going -------------------------------------------------------------------------
+
+void Senders::accept_all(int listening) noexcept {
+    for (;;) {
+        UniqueFd fd(accept4(listening, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+        if (fd) {
+            admit(std::move(fd));
+            continue;
+        }
+        if (errno == EINTR || errno == ECONNABORTED) continue;
+        if (errno == EAGAIN) return;
+        // No descriptor left, say: edge-triggered, so nothing spins; look again later.
+        Counters::add(service_.counters.accept_failures);
+        retry_at_ = clock_ns(CLOCK_BOOTTIME) + kAcceptRetry;
+        return service_.events.wake_at(retry_at_);
+    }
+}
+
+void Senders::accept_late(int listening, std::int64_t now) noexcept {
+    if (!retry_at_) return;
+    if (now < retry_at_) return service_.events.wake_at(retry_at_);
+    retry_at_ = 0;
+    accept_all(listening);
+}
+
+void Senders::admit(UniqueFd fd) noexcept {
+    if (!peer_is_allowed(fd.get(), allow_uids_)) return Counters::add(service_.counters.foreign);
+    Counters::add(service_.counters.accepted);
+    if (Connection* place = free_place()) return place->open(std::move(fd), ++order_);
+    service_.count(Refusal::busy);
+    Answer answer;
+    answer_refused(answer, Refusal::busy, "16 senders are connected", {});
+    const auto text = answer.view();
+    static_cast<void>(!send(fd.get(), text.data(), text.size(), MSG_DONTWAIT | MSG_NOSIGNAL));
+}
+
+// A place without a connection; else the oldest connection that never delivered makes room.
+Connection* Senders::free_place() noexcept {
+    Connection* idle = nullptr;
+    for (auto& connection : connections_) {
+        if (!connection.is_open()) return &connection;
+        if (connection.delivered()) continue;
+        if (!idle || connection.order() < idle->order()) idle = &connection;
+    }
+    if (idle) idle->close();
+    return idle;
+}
+
+void Senders::close_all() noexcept {
+    for (auto& connection : connections_) connection.close();
+}
+
+void Senders::abandon() noexcept {
+    for (auto& connection : connections_) connection.abandon();
+}
+
+// --- meanwhile --------------------------------------------------------------------------------
+
+void Senders::serve(std::uint64_t key, std::uint32_t events) noexcept {
+    connections_[key & 0xffffffff].serve(static_cast<std::uint32_t>(key >> 32), events);
+}
+
+bool Senders::read_all() noexcept {
+    bool worked = false;
+    for (auto& connection : connections_) {
+        if (connection.is_open()) worked |= connection.read(false);
+    }
+    return worked;
+}
+
+void Senders::check_deadlines(std::int64_t now) noexcept {
+    for (auto& connection : connections_) connection.check_deadline(now);
+}
+
+void Senders::request_refresh(std::int64_t serial) noexcept {
+    const auto current = service_.store.current();
+    if (!current || current->serial() != serial) return;  // a newer one is there
+    Counters::add(service_.counters.refresh_requests);
+    for (auto& connection : connections_) connection.request_refresh(serial);
+}
+
+}  // namespace tokenrelay

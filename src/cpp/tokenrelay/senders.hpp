@@ -1,0 +1,56 @@
+// Senders: the connections of one receiver, at most kMaxConnections: who is let in, and who makes
+// room. The leader's, and so without locks (listener.hpp). No allocation after construction.
+#pragma once
+
+#include <sys/types.h>
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "tokenrelay/connection.hpp"
+#include "tokenrelay/fd.hpp"
+#include "tokenrelay/limits.hpp"
+#include "tokenrelay/secret_memory.hpp"
+
+namespace tokenrelay {
+
+class Senders {
+public:
+    Senders(const Connection::Service& service, std::vector<uid_t> allow_uids);
+    Senders(const Senders&) = delete;
+    Senders& operator=(const Senders&) = delete;
+
+    // False if the kernel had no memory for the frames.
+    bool has_memory() const noexcept { return buffers_.data() != nullptr; }
+
+    // Takes every connection that waits at the listening socket; again later, by accept_late(), where
+    // no descriptor is left.
+    void accept_all(int listening) noexcept;
+    void accept_late(int listening, std::int64_t now) noexcept;
+    // An event with the key of a connection.
+    void serve(std::uint64_t key, std::uint32_t events) noexcept;
+    // Looks at every connection without an event. True if one had something.
+    bool read_all() noexcept;
+    void check_deadlines(std::int64_t now) noexcept;
+    // Asks all who have delivered serials, if that of the current token is `serial`.
+    void request_refresh(std::int64_t serial) noexcept;
+    // Warms the way of a frame; see Connection::rehearse().
+    void rehearse() noexcept { connections_.front().rehearse(); }
+    void close_all() noexcept;
+    // In a forked child.
+    void abandon() noexcept;
+
+private:
+    void admit(UniqueFd fd) noexcept;
+    Connection* free_place() noexcept;
+
+    const Connection::Service service_;
+    const std::vector<uid_t> allow_uids_;
+    SecretMemory buffers_;
+    std::array<Connection, kMaxConnections> connections_;
+    std::uint64_t order_ = 0;  // of acceptance
+    std::int64_t retry_at_ = 0;  // CLOCK_BOOTTIME ns; 0: not waiting
+};
+
+}  // namespace tokenrelay
