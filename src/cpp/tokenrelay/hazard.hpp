@@ -33,19 +33,12 @@ struct alignas(64) ReaderRecord {
     ReaderRecord* next_owned = nullptr;  // in the list of one thread that holds many guards
 };
 
-// Initial-exec: in a shared library the address of a thread-local is otherwise asked for by a call.
-// The loader of glibc keeps room for a pointer in the libraries that are opened later, too.
-#ifdef __GLIBC__
-#define TOKENRELAY_INITIAL_EXEC [[gnu::tls_model("initial-exec")]]
-#else
-#define TOKENRELAY_INITIAL_EXEC
-#endif
-
 // The record this thread took first; before its first read, and always where readers are fenced, one
 // whose first slot is never free, so that a read asks one question for this and for a guard held
-// beside it.
-TOKENRELAY_INITIAL_EXEC extern TOKENRELAY_API constinit thread_local ReaderRecord*
-    this_threads_record;
+// beside it. Without a model of thread-local storage: initial-exec would save the call that asks for
+// its address in a shared library, but such a library can be opened later only if all of its
+// thread-locals fit into what the loader keeps for that, and on musl not at all.
+extern TOKENRELAY_API constinit thread_local ReaderRecord* this_threads_record;
 
 // This thread's first record, taken if it has none. Allocates if none is free: once a thread, and
 // again for each kSlotsPerRecord guards held at the same time.
