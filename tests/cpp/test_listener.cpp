@@ -1,4 +1,7 @@
+#include <poll.h>
+
 #include <future>
+#include <vector>
 
 #include "receiver_fixture.hpp"
 #include "tokenrelay/listener.hpp"
@@ -11,6 +14,8 @@ using check::Peer;
 using check::TemporaryDirectory;
 
 namespace {
+
+constexpr std::int64_t kMinute = 60'000'000'000;
 
 struct Place : SocketPlace {
     explicit Place(const TemporaryDirectory& parent)
@@ -37,12 +42,15 @@ private:
 };
 
 struct Fixture {
+    explicit Fixture(ListenerOptions options = {})
+        : listener(store, counters, doorbell, std::move(options)) {}
+
     TemporaryDirectory directory;
     TokenStore store;
     Counters counters;
     Doorbell doorbell;
     SlowFollowUp slow;  // outlives the threads that run it
-    Listener listener{store, counters, doorbell, {}};
+    Listener listener;
 };
 
 }  // namespace
@@ -62,6 +70,68 @@ TEST(a_follow_up_that_blocks_does_not_hold_up_the_next_token) {
     fixture.listener.ask_to_stop();
     CHECK(fixture.listener.join(-1));
     CHECK_EQUAL(fixture.slow.leaves.load(), 2);
+}
+
+TEST(with_busy_poll_too_a_follow_up_that_blocks_holds_up_nobody) {
+    Fixture fixture({.busy_poll = kMinute});
+    CHECK(!fixture.listener.start(Place(fixture.directory), nullptr));
+    Peer peer(fixture.directory / "s");
+    CHECK_EQUAL(peer.ask(frame(1)), R"({"ok":true,"generation":1})");
+    CHECK(!fixture.listener.follow(fixture.slow));
+    fixture.slow.entered.get_future().wait();
+    for (int i = 2; i < 20; ++i) {
+        CHECK_EQUAL(peer.ask(frame(i)), "{\"ok\":true,\"generation\":" + std::to_string(i) + "}");
+    }
+    CHECK(check::eventually([&] { return fixture.slow.runs() > 1; }));
+    fixture.listener.ask_to_stop();
+    CHECK(!fixture.listener.join(10'000'000));
+    fixture.slow.go_on.set_value();
+    CHECK(fixture.listener.join(-1));
+    CHECK_EQUAL(fixture.slow.leaves.load(), 2);
+}
+
+// Each publication is followed up, however the two threads take turns: run() that begins after it.
+TEST(no_publication_is_left_without_a_follow_up) {
+    for (const std::int64_t busy_poll : {std::int64_t{0}, std::int64_t{20'000}, kMinute}) {
+        struct Watching final : FollowUp {
+            explicit Watching(TokenStore& of) : store(of) {}
+            void run() noexcept override { seen.store(store.generation()); }
+            void leave() noexcept override {}
+            TokenStore& store;
+            std::atomic<std::uint64_t> seen{0};
+        };
+        Fixture fixture({.busy_poll = busy_poll});
+        Watching watching(fixture.store);
+        CHECK(!fixture.listener.start(Place(fixture.directory), &watching));
+        Peer peer(fixture.directory / "s");
+        for (int i = 1; i <= 2000; ++i) {
+            CHECK(peer.ask(frame(i)).starts_with("{\"ok\":true"));
+            const auto due = static_cast<std::uint64_t>(i);
+            CHECK(check::eventually([&] { return watching.seen.load() >= due; }));
+        }
+        fixture.listener.ask_to_stop();
+        CHECK(fixture.listener.join(-1));
+    }
+}
+
+// Otherwise a child keeps descriptors that are opened at that moment.
+TEST(a_spinning_thread_stands_still_while_its_process_forks) {
+    Fixture fixture({.busy_poll = kMinute});
+    CHECK(!fixture.listener.start(Place(fixture.directory), nullptr));
+    std::vector<Peer> peers;
+    for (int i = 0; i < 16; ++i) peers.emplace_back(fixture.directory / "s");
+    int stood = 0;
+    for (int i = 1; i <= 100; ++i) {
+        fixture.listener.before_fork();
+        CHECK(peers[0].send(frame(i)));
+        poll(nullptr, 0, 2);
+        stood += peers[0].readable() ? 0 : 1;
+        fixture.listener.after_fork_in_parent();
+        CHECK(peers[0].line().has_value());
+    }
+    CHECK(stood > 90);  // not a hundred: a thread that the machine does not run is not waited for
+    fixture.listener.ask_to_stop();
+    CHECK(fixture.listener.join(-1));
 }
 
 TEST(a_join_is_bounded_while_a_follow_up_blocks) {

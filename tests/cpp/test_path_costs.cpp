@@ -1,5 +1,14 @@
 // What a token may cost on its way: no allocation from the read to the callback, the answer and the
-// next wait. Every allocation of the process passes through here and is counted by its thread.
+// next wait; and one membarrier(2) afterwards. Every allocation and every such barrier of the process
+// passes through here and is counted.
+#include <dlfcn.h>
+#include <linux/membarrier.h>
+#include <poll.h>
+#include <sys/syscall.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstdarg>
 #include <cstdlib>
 #include <string>
 
@@ -34,6 +43,22 @@ extern "C" void* realloc(void* memory, std::size_t size) {
 extern "C" void* aligned_alloc(std::size_t alignment, std::size_t size) {
     ++allocations;
     return __libc_memalign(alignment, size);
+}
+
+namespace {
+std::atomic<int> barriers{0};
+}  // namespace
+
+extern "C" long syscall(long number, ...) noexcept {
+    using Call = long (*)(long, ...);
+    static const auto call = reinterpret_cast<Call>(dlsym(RTLD_NEXT, "syscall"));
+    std::va_list list;
+    va_start(list, number);
+    long given[6];
+    for (long& argument : given) argument = va_arg(list, long);
+    va_end(list);
+    if (number == SYS_membarrier && given[0] == MEMBARRIER_CMD_PRIVATE_EXPEDITED) ++barriers;
+    return call(number, given[0], given[1], given[2], given[3], given[4], given[5]);
 }
 
 namespace {
@@ -93,4 +118,36 @@ TEST(a_read_allocates_nothing_after_the_first_of_its_thread) {
     const unsigned long before = allocations;
     for (int i = 0; i < 1000; ++i) CHECK(receiver.current());
     CHECK_EQUAL(allocations, before);
+}
+
+namespace {
+
+// A spinning receiver that has replaced a token; the guard holds the replaced one.
+struct Spinning {
+    explicit Spinning(std::chrono::nanoseconds busy_poll)
+        : receiver{{.path = directory / "socket", .busy_poll = busy_poll}} {
+        CHECK(!receiver.start());
+        check::Peer sender(directory / "socket");
+        sender.ask(frame(1, 9));
+        old = receiver.current();
+        barriers = 0;
+        sender.ask(frame(2, 10));
+    }
+    const check::TemporaryDirectory directory;
+    tokenrelay::TokenReceiver receiver;
+    tokenrelay::Guard<tokenrelay::Token> old;
+};
+
+}  // namespace
+
+TEST(a_replaced_token_is_wiped_before_a_short_spin_ends_in_sleep) {
+    const Spinning spinning(std::chrono::microseconds(200));
+    CHECK(check::eventually([] { return barriers > 0; }));
+}
+
+TEST(a_spinning_receiver_does_not_interrupt_the_process_again_and_again) {
+    const Spinning spinning(std::chrono::minutes(1));
+    CHECK(check::eventually([] { return barriers > 0; }));
+    poll(nullptr, 0, 50);  // of spinning, with a token that can't be wiped yet
+    CHECK_EQUAL(barriers.load(), 1);
 }

@@ -1,5 +1,6 @@
 // ReceiverState, through TokenReceiver: what a forked child finds.
 #include "receiver_fixture.hpp"
+#include "tokenrelay/sanitizer.hpp"
 
 // A forked child of a program with threads starts threads of its own here.
 extern "C" const char* __tsan_default_options() { return "die_after_fork=0"; }
@@ -9,11 +10,8 @@ using namespace check;
 
 namespace {
 
-#if defined(__SANITIZE_THREAD__)
-constexpr bool kThreadsAfterFork = false;  // its book-keeping of threads does not survive a fork
-#else
-constexpr bool kThreadsAfterFork = true;
-#endif
+// ThreadSanitizer's book-keeping of threads does not survive a fork.
+constexpr bool kThreadsAfterFork = !TOKENRELAY_SANITIZE_THREAD;
 
 }  // namespace
 

@@ -6,17 +6,15 @@
 
 #include <new>
 
+#include "tokenrelay/sanitizer.hpp"
+
 namespace tokenrelay::detail {
 namespace {
 
 // Of a thread without a record; in no list, its first slot never free.
 constinit ReaderRecord no_record{1};
 
-#if defined(__SANITIZE_THREAD__)
-constexpr bool kSanitizeThread = true;  // it does not model membarrier
-#else
-constexpr bool kSanitizeThread = false;
-#endif
+constexpr bool kSanitizeThread = TOKENRELAY_SANITIZE_THREAD;  // it does not model membarrier
 
 constinit std::atomic<ReaderRecord*> records{nullptr};
 

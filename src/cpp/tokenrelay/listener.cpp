@@ -2,6 +2,7 @@
 
 #include <poll.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <climits>
@@ -83,9 +84,12 @@ bool Listener::join(std::int64_t timeout_ns) noexcept {
 
 void Listener::before_fork() noexcept {
     if (on_own_thread() && this_thread_leads) return;  // forks from a native callback
+    fork_waits_.store(true, std::memory_order_relaxed);
     for (int i = 0; i < kForkPatienceMs && !(held_for_fork_ = leader_.try_lock()); ++i) {
         poll(nullptr, 0, 1);
     }
+    fork_waits_.store(false, std::memory_order_relaxed);
+    fork_waits_.notify_all();
 }
 
 void Listener::after_fork_in_parent() noexcept {
@@ -119,7 +123,9 @@ void Listener::run() noexcept {
     if (FollowUp* follow_up = follow_up_.load()) follow_up->leave();
 }
 
+// A thread that spins would take the lock again before anybody else has woken.
 void Listener::lead() noexcept {
+    while (fork_waits_.load(std::memory_order_relaxed)) fork_waits_.wait(true);
     leader_.lock();
     this_thread_leads = true;
 }
@@ -166,16 +172,22 @@ void Listener::take_turn() noexcept {
 }
 
 // Looks at the sockets themselves, without a system call to wait, until a frame was served. False
-// when there was none for so long that sleeping is due.
+// when there was none for so long that sleeping is due. Replaced tokens are wiped once, when no frame
+// has come for a while: one that a reader holds on to waits for the next frame, since each look for
+// readers interrupts the whole process.
 bool Listener::spin() noexcept {
-    std::int64_t idle_since = clock_ns(CLOCK_BOOTTIME);
+    const std::int64_t idle_since = clock_ns(CLOCK_BOOTTIME);
+    const std::int64_t reclaim_after = std::min(kReclaimAfter, busy_poll_);
+    bool reclaimed = false;
     for (unsigned round = 1; !read_connections(); ++round) {
         if (stopping_.load(std::memory_order_relaxed)) return true;
         spin_pause();
         if (round % kRoundsPerLook != 0) continue;
         const std::int64_t idle = clock_ns(CLOCK_BOOTTIME) - idle_since;
+        const bool reclaim = !reclaimed && idle > reclaim_after;
+        if (look_around(reclaim)) return true;
+        reclaimed |= reclaim;
         if (idle > busy_poll_) return false;
-        if (look_around(idle > kReclaimAfter)) return true;
     }
     return true;
 }

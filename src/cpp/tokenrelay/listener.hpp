@@ -32,7 +32,7 @@
 namespace tokenrelay {
 
 struct ListenerOptions {
-    std::vector<uid_t> allow_uids;
+    std::vector<uid_t> allow_uids{};
     std::int64_t busy_poll = 0;  // ns to spin after the last frame before sleeping
     int cpu = -1;  // pin the threads there
     bool keep_refresh_token = false;
@@ -89,6 +89,7 @@ private:
     std::atomic<FollowUp*> follow_up_{nullptr};
     std::atomic<bool> follow_up_due_{false};
     std::atomic<bool> stopping_{false};
+    std::atomic<bool> fork_waits_{false};  // for the lock of the leader
     std::string path_;
     std::mutex turn_;  // of the thread that spins
     std::mutex threads_mutex_;  // guards starting and joining

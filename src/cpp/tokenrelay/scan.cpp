@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "tokenrelay/sanitizer.hpp"
+
 namespace tokenrelay {
 namespace {
 
@@ -46,8 +48,9 @@ struct Worst {
     }
 };
 
-// Built twice where the loader can choose by processor (ELF indirect functions).
-#if defined(__x86_64__) && defined(__GLIBC__) && !defined(__SANITIZE_THREAD__)
+// Built twice where the loader can choose by processor (ELF indirect functions): before
+// ThreadSanitizer is ready for that choice.
+#if defined(__x86_64__) && defined(__GLIBC__) && !TOKENRELAY_SANITIZE_THREAD
 #define TOKENRELAY_FOR_AVX2_TOO [[gnu::target_clones("avx2", "default")]]
 #else
 #define TOKENRELAY_FOR_AVX2_TOO
