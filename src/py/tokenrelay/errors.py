@@ -8,7 +8,10 @@ class TokenRelayError(Exception):
 
 
 class ReceiverError(TokenRelayError, OSError):
-    """The receiver could not start: the socket's path, directory or descriptors (``errno``)."""
+    """The receiver could not start: the socket's path, directory or descriptors.
+
+    ``errno`` is the system's reason, as ``EADDRINUSE`` for a path that another receiver owns.
+    """
 
 
 class ReceiverStopped(TokenRelayError):
@@ -20,8 +23,11 @@ class ForkedReceiver(TokenRelayError):
 
 
 class TokenTimeout(TokenRelayError, TimeoutError):
-    """No valid token came in time."""
+    """No valid token came in time. It is a `TimeoutError` too, so either may be caught."""
 
 
 class TokenExpired(TokenRelayError):
-    """The newest token has expired and no newer one came in time."""
+    """The newest token has expired and no newer one came in time.
+
+    Raised by adapters, which never send an expired token. A receiver itself raises `TokenTimeout`.
+    """

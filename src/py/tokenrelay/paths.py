@@ -17,11 +17,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 ACCOUNT_PATTERN = r"[a-z0-9][a-z0-9_-]{0,31}"
+"""The whole of an account's name: it names directories and files."""
 
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """All that the resolvers look at. Not shown: it may hold secrets of other programs."""
+    """All that the resolvers look at. Its ``repr`` leaves out what may hold others' secrets.
+
+    Attributes:
+        variables: the process's environment.
+        uid: the user's number.
+        home: the user's home.
+        exists: whether a path is a directory.
+    """
 
     variables: Mapping[str, str]
     uid: int
@@ -40,7 +48,11 @@ class Environment:
 
 
 def check_account(name: str) -> str:
-    """``name`` itself, or ValueError with the rule."""
+    """``name`` itself if it is an account's name: `ACCOUNT_PATTERN`.
+
+    Raises:
+        ValueError: with the rule.
+    """
     if re.fullmatch(ACCOUNT_PATTERN, name) is None:
         raise ValueError(
             f"account name {name!r}: use 1 to 32 of a-z 0-9 _ - , beginning with a letter or digit"
@@ -49,7 +61,10 @@ def check_account(name: str) -> str:
 
 
 def runtime_directory(env: Environment | None = None) -> Path:
-    """Where a receiver binds its socket."""
+    """Where a receiver binds its socket: the first of `runtime_directories`.
+
+    None stands for `Environment.current`, here and below. Nothing is made or checked.
+    """
     return runtime_directories(env)[0]
 
 
@@ -72,7 +87,7 @@ def runtime_directories(env: Environment | None = None) -> tuple[Path, ...]:
 
 
 def state_directory(env: Environment | None = None) -> Path:
-    """Where token files are."""
+    """Where token files are: ``$TOKENRELAY_STATE_DIR``, else XDG's, ``~/.local/state``."""
     env = env or Environment.current()
     if own := env.variables.get("TOKENRELAY_STATE_DIR"):
         return Path(own)
@@ -94,8 +109,12 @@ def config_file(env: Environment | None = None, option: Path | None = None) -> P
 def ensure_private_directory(path: Path) -> Path:
     """``path`` as a directory of ours with mode 0700, made where missing.
 
-    PermissionError or NotADirectoryError, with the cure, for anything else in its place. A
-    symbolic link counts only if we or root made it: in /tmp anybody can leave one.
+    A symbolic link counts only if we or root made it: in /tmp anybody can leave one.
+
+    Raises:
+        PermissionError: it belongs to another user, or is open to others; with the cure.
+        NotADirectoryError: something else is in its place.
+        OSError: it cannot be made.
     """
     try:
         path.mkdir(mode=0o700)

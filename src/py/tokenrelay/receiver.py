@@ -37,7 +37,31 @@ _receivers: weakref.WeakValueDictionary[int, TokenReceiver] = weakref.WeakValueD
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceiverStats:
-    """A snapshot of a receiver's counters. Times in nanoseconds since the last byte was read."""
+    """A snapshot of a receiver's counters, which go on over a stop and a start.
+
+    Attributes:
+        generation: of the current token, 0 before the first.
+        published: tokens made current.
+        repeated: frames that brought the current token again.
+        refused: frames refused, by the code of docs/protocol.md: ``"stale"``, ``"malformed"``, …
+        connections: open now.
+        accepted: connections accepted so far.
+        foreign: connections ended because their user is not allowed.
+        accept_failures: connections that could not be accepted, for want of descriptors mostly.
+        rebinds: how often the socket's file was gone or replaced, and was made again.
+        refresh_requests: refreshes asked of a sender.
+        refresh_refusals: refreshes that a sender refused.
+        callback_overruns: native callbacks that took more than 1 ms.
+        callback_errors: callbacks given to ``subscribe`` that raised.
+        retained: replaced tokens that a reader still holds in native memory.
+        native_p50_ns: from the last byte read until the native callbacks returned, median.
+        native_p99_ns: the same, 99th percentile.
+        native_max_ns: the same, longest.
+        python_p50_ns: from the last byte read until such a callback is entered, median.
+        python_p99_ns: the same, 99th percentile.
+        membarrier: readers need no fence, since the kernel has membarrier(2).
+        memory_locked: tokens are kept out of swap, mlock(2).
+    """
 
     generation: int
     published: int
@@ -63,7 +87,7 @@ class ReceiverStats:
 
 
 class Subscription:
-    """A callback that hears of new tokens until `cancel`."""
+    """A callback that hears of new tokens until `cancel`. Made by `TokenReceiver.subscribe`."""
 
     __slots__ = ("_id", "_receiver")
 
@@ -72,24 +96,33 @@ class Subscription:
         self._id = identifier
 
     def cancel(self) -> None:
-        """End it. Returns when the callback no longer runs, except from inside it. Idempotent."""
+        """End it. Idempotent; from any thread.
+
+        Blocks until the callback no longer runs, except when called from inside it.
+        """
         self._receiver._unsubscribe(self._id)
 
 
 class TokenReceiver(_core.Receiver):
     """Listens on a Unix socket for the tokens of one account.
 
-    Every method may be called from any thread. `token` never blocks and takes no lock.
+    Every method may be called from any thread. `token` is a pointer compare: it never blocks, takes
+    no lock, and may be a token that has expired by now; `wait`, `next` and `updates` give valid
+    ones only. Nothing here reads a file, speaks HTTP or knows the refresh token.
+
+    After a fork the child has no token and no descriptor of its parent's: what would give a token
+    raises `ForkedReceiver` there until it calls `start`. The parent's receiver goes on. At the
+    interpreter's exit a running callback gets 1 s, then its thread is left asleep.
 
     Args:
         account: binds a socket of its own below the account's runtime directory, where a sender
             finds it.
-        path: binds this path instead, at most 107 bytes; one receiver at a time owns it.
+        path: binds this path instead, at most 107 bytes, unix(7); one receiver at a time owns it.
         busy_poll: spin instead of sleeping, a core for microseconds; True, or the seconds after
             the last frame before sleeping.
         cpu: pin the receiver's threads to this processor.
         allow_uids: users who may deliver besides our own. Root is no exception.
-        mode: of the socket.
+        mode: of the socket's file, as chmod(2) has it.
         keep_refresh_token: else a refresh token that arrives is wiped at once.
         on_native: a function called on the native thread without the interpreter, before the
             sender is answered: a ctypes function pointer, or a PyCapsule named
@@ -131,10 +164,11 @@ class TokenReceiver(_core.Receiver):
         self._native = None if on_native is None else self._subscribe_native(on_native)
 
     def start(self) -> Self:
-        """Bind the socket and begin to listen. Idempotent.
+        """Bind the socket and begin to listen. Idempotent; takes microseconds.
 
         Raises:
-            ReceiverError: with the cause and the cure.
+            ReceiverError: with the cause and the cure, and ``errno``: the path is in use, too
+                long or not writable, or its directory is open to others.
         """
         self._start()
         _receivers[id(self)] = self
@@ -153,11 +187,15 @@ class TokenReceiver(_core.Receiver):
                     bell.ring()
 
     def wait(self, timeout: float | None = None, *, after: Token | None = None) -> Token:
-        """The newest valid token, newer than ``after`` if given. Blocks up to ``timeout`` seconds.
+        """The newest valid token, newer than ``after`` if given.
+
+        Blocks, without the interpreter, up to ``timeout`` seconds; None waits for ever. Ctrl-C
+        and other signals are heard meanwhile.
 
         Raises:
             TokenTimeout: no such token came in time.
             ReceiverStopped: the receiver was stopped or not started.
+            ForkedReceiver: in a child that has not called `start`.
         """
         generation = 0 if after is None else after.generation
         deadline = math.inf if timeout is None else time.monotonic() + timeout
@@ -177,20 +215,29 @@ class TokenReceiver(_core.Receiver):
 
         Callbacks run on a thread of the receiver's, one at a time, and hear of the newest token
         only. However long one takes, the next token is taken and readable meanwhile; what it
-        raises goes to `sys.unraisablehook` and is counted.
+        raises goes to ``sys.unraisablehook`` and is counted.
+
+        A callback is entered less than 10 µs after the last byte was read (p99), while the
+        interpreter is idle; a thread that keeps it busy delays that by its switch interval, 5 ms
+        (``sys.getswitchinterval``).
         """
         return Subscription(self, self._subscribe(callback))
 
     def request_refresh(self, token: Token) -> None:
-        """Tell the sender that the API refused ``token``. Nothing, if a newer one is there.
+        """Tell the sender that the API refused ``token``: the answer was 401.
 
-        Returns at once; wait for the answer with ``wait(timeout, after=token)``.
+        Never blocks; wait for the newer one with ``wait(timeout, after=token)``. Does nothing if
+        a newer one is there, or if ``token`` came without a serial, as from ``nc``. A sender
+        follows at most one request of an account in 60 s, however many programs ask.
+
+        Raises:
+            ForkedReceiver: in a child that has not called `start`.
         """
         self._request_refresh(token)
 
     @property
     def stats(self) -> ReceiverStats:
-        """Counters and latencies as of now."""
+        """Counters and latencies as of now. Never blocks."""
         return ReceiverStats(**self._stats())
 
     async def next(
@@ -199,7 +246,15 @@ class TokenReceiver(_core.Receiver):
         timeout: float | None = None,  # noqa: ASYNC109 - as wait() has it
         after: Token | None = None,
     ) -> Token:
-        """`wait` for asyncio. The loop is woken by a descriptor, from no foreign thread."""
+        """`wait` for asyncio, with the same arguments.
+
+        Blocks the coroutine only: the running loop is woken by an eventfd(2), from no foreign
+        thread. It may be cancelled at any time.
+
+        Raises:
+            TokenTimeout: no such token came in time.
+            ReceiverStopped: the receiver was stopped or not started.
+        """
         generation = 0 if after is None else after.generation
         with _Bell(self) as bell:
             try:
@@ -209,7 +264,10 @@ class TokenReceiver(_core.Receiver):
                 raise _timeout(timeout) from None
 
     async def updates(self) -> AsyncIterator[Token]:
-        """Each valid token from the newest on, never a backlog; ends when the receiver stops."""
+        """Each valid token from the newest on, never a backlog; ends when the receiver stops.
+
+        For asyncio; woken as `next` is. Who is slow gets the newest and misses those between.
+        """
         generation = 0
         with _Bell(self) as bell:
             while True:

@@ -1,9 +1,8 @@
 """schwab-py's client, fed by a receiver. For schwab-py 1.5, which it imports; it never refreshes.
 
-from tokenrelay import TokenReceiver, schwab_py
-
-with TokenReceiver("schwab") as receiver:
-    client = schwab_py.client(receiver, api_key)
+>>> from tokenrelay import TokenReceiver, schwab_py
+>>> with TokenReceiver("schwab") as receiver:
+...     client = schwab_py.client(receiver, api_key)
 """
 
 from __future__ import annotations
@@ -50,7 +49,8 @@ def client(
             one after a 401.
 
     Raises:
-        TokenTimeout: no token came in time. Requests raise it too, and `TokenExpired`.
+        TokenTimeout: no token came in time. Requests raise it too, and ``TokenExpired`` where the
+            newest one has expired.
     """
     live = _LiveToken(receiver, receiver.wait(timeout))
     metadata = _Metadata(receiver, live)

@@ -12,7 +12,8 @@ from tokenrelay.cli.options import JsonOption
 def demo(
     *,
     seconds: Annotated[
-        int, typer.Option("--seconds", min=12, max=3600, help="How long it runs.")
+        int,
+        typer.Option("--seconds", metavar="NUMBER", min=12, max=3600, help="How long it runs."),
     ] = 30,
     as_json: JsonOption = False,
 ) -> None:

@@ -66,7 +66,10 @@ def init(
     context: typer.Context,
     *,
     provider: Annotated[
-        Preset, typer.Option("--provider", help="The template to write.")
+        Preset,
+        typer.Option(
+            "--provider", metavar="PRESET", help="The template to write: schwab or generic."
+        ),
     ] = Preset.schwab,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
     config: ConfigOption = None,
@@ -85,7 +88,8 @@ def init(
         f"\nWritten. Next:\n"
         f"  1. fill in the empty values:   ${{EDITOR:-vi}} {path}\n"
         f"     and write the client's secret to the file that it names\n"
-        f"  2. bring a login:              tokenrelay import FILE --account {account}\n"
+        f"  2. log in:                     tokenrelay login {account}\n"
+        f"     or bring a login:           tokenrelay import FILE --account {account}\n"
         f"  3. start the sender:           tokenrelay run\n"
     )
 

@@ -28,7 +28,8 @@ def listen(
         typer.Option("--path", metavar="SOCKET", help="Listen here, not under the account."),
     ] = None,
     count: Annotated[
-        int | None, typer.Option("--count", min=1, help="End after this many tokens.")
+        int | None,
+        typer.Option("--count", metavar="NUMBER", min=1, help="End after this many tokens."),
     ] = None,
     as_json: JsonOption = False,
     config: ConfigOption = None,

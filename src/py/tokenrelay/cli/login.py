@@ -59,7 +59,7 @@ def login(
     \b
     Example:
       tokenrelay login schwab
-      tokenrelay login schwab --paste        (no browser reaches this machine)
+      tokenrelay login schwab --paste        # no browser reaches this machine
     """
     if paste and device:
         raise typer.BadParameter("--paste and --device: choose one of them")
