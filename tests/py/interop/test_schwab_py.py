@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -58,6 +60,27 @@ def test_a_client_survives_three_rotations_by_a_running_sender(
     assert schwab_api.grants == ["refresh_token"] * 3  # the sender's, none of the client's
     assert [status for _, status in schwab_api.calls] == [200] * 4
     assert len({sent for sent, _ in schwab_api.calls}) == 4
+
+
+def test_the_recipe_of_the_documents_runs(
+    host: Host, schwab_api: Schwab, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (Path(__file__).parents[3] / "docs" / "coming-from.md").read_text()
+    (recipe,) = re.findall(r"^```python\n([^`]*schwab_py[^`]*)^```$", text, re.MULTILINE)
+    monkeypatch.setenv("TOKENRELAY_RUNTIME_DIR", str(host.runtime))
+    make_client = schwab_py.client
+
+    def client(*arguments: Any) -> Any:
+        run("send", schwab_api.access_token, "--account", "schwab")
+        made = make_client(*arguments)
+        made.session.event_hooks = {"request": [schwab_api.redirect]}
+        return made
+
+    monkeypatch.setattr(schwab_py, "client", client)
+    names: dict[str, Any] = {"api_key": API_KEY}
+    exec(recipe, names)
+    names["client"].session.close()
+    assert [status for _, status in schwab_api.calls] == [200]
 
 
 def test_a_stream_logs_in_with_the_newest_token(

@@ -1,4 +1,4 @@
-"""Every program of the recipes runs, against a real sender and an API that refuses bad tokens."""
+"""Every program of the documents runs, against a real sender and an API that refuses bad tokens."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from markdown_code import Block, programs, read_blocks
+from pages import PAGES
 
 from support.host import Host
 from support.programs import TOKENRELAY, Program
@@ -21,13 +22,12 @@ if TYPE_CHECKING:
 
     from support.programs import Start
 
-REPOSITORY = Path(__file__).parents[3]
-PAGES = sorted((REPOSITORY / "docs" / "recipes").glob("*.md"))
+WITH_PROGRAMS = [page for page in PAGES if programs(read_blocks(page), "python")]
 
 
 @pytest.fixture(scope="module")
 def host() -> Iterator[Host]:
-    """One user's directories for all recipes."""
+    """One user's directories for all documents."""
     with tempfile.TemporaryDirectory(prefix="relay-", dir="/tmp") as root:
         yield Host(Path(root))
 
@@ -70,8 +70,8 @@ def end(program: Program, block: Block) -> None:
     assert code in ((0,) if not block.until else (0, 130, -signal.SIGINT)), program.output
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_every_program_of_a_recipe_runs(
+@pytest.mark.parametrize("page", WITH_PROGRAMS, ids=lambda page: page.stem)
+def test_every_program_of_a_document_runs(
     page: Path, feed: StrictApi, start: Start, tmp_path: Path
 ) -> None:
     for number, block in enumerate(programs(read_blocks(page), "python")):
@@ -79,9 +79,3 @@ def test_every_program_of_a_recipe_runs(
         file.write_text(localized(block.text, feed))
         end(start(sys.executable, "-W", "ignore::DeprecationWarning", file), block)
     assert feed.report()["refused"] == 0
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_what_another_test_runs_has_that_test(page: Path) -> None:
-    for block in read_blocks(page):
-        assert block.by is None or (REPOSITORY / block.by).is_file(), f"{page.name}:{block.line}"
