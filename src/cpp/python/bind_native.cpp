@@ -22,9 +22,10 @@ public:
     NativeSubscription(NativeSubscription&&) noexcept = default;
     ~NativeSubscription() { cancel(); }
     void cancel() noexcept {
+        Subscription ended = std::move(subscription_);  // another thread may come to cancel, too
         // A ctypes callback into Python needs the interpreter to end.
         const WithoutInterpreter without;
-        subscription_.cancel();
+        ended.cancel();
     }
 
 private:
@@ -72,7 +73,7 @@ NativeSubscription subscribe_fd(const PyReceiver& self, int fd) {
 void bind_native_callbacks(nb::module_& module, nb::class_<PyReceiver>& receiver) {
     nb::class_<NativeSubscription>(module, "NativeSubscription",
                                    "A callback that runs without the interpreter.")
-        .def("cancel", &NativeSubscription::cancel,
+        .def("cancel", &NativeSubscription::cancel, nb::lock_self(),
              "End it. Returns when it no longer runs. Idempotent.");
     receiver.def("_subscribe_address", &subscribe_address, nb::arg("address"))
         .def("_subscribe_capsule", &subscribe_capsule, nb::arg("capsule"))

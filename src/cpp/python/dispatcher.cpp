@@ -88,6 +88,7 @@ void Dispatcher::deliver() {
     try {
         while (call_next()) {
         }
+        newest_.drop_replaced();
     } catch (nb::python_error& error) {
         errors_.fetch_add(1, std::memory_order_relaxed);
         error.discard_as_unraisable("tokenrelay: delivering a token");
@@ -99,14 +100,15 @@ void Dispatcher::deliver() {
 // Tells one callback, the one that has waited longest. Looks at the newest token each time: the one
 // before may have been replaced while a callback ran.
 bool Dispatcher::call_next() {
-    const nb::object token = newest_();
+    const nb::object token = newest_.get();
     if (token.is_none()) return false;
     const Token& snapshot = py_token(token).token;
-    const std::shared_ptr<Entry> entry = take_next(snapshot.generation());
+    std::shared_ptr<Entry> entry = take_next(snapshot.generation());
     if (!entry) return false;
     latencies_.record(clock_ns(CLOCK_BOOTTIME) - snapshot.received_at_ns());
     const bool good = or_park([&] { return call(entry->callback.ptr(), token.ptr()); });
     if (!good) errors_.fetch_add(1, std::memory_order_relaxed);
+    entry.reset();  // if it was removed meanwhile, its callback goes before remove() returns
     end_of_call();
     return true;
 }

@@ -5,11 +5,11 @@
 
 #include <atomic>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <thread>
 #include <vector>
 
+#include "newest_token.hpp"
 #include "tokenrelay/follow_up.hpp"
 #include "tokenrelay/stats.hpp"
 #include "tokenrelay/wake_count.hpp"
@@ -20,8 +20,8 @@ namespace nb = nanobind;
 
 class Dispatcher final : public FollowUp {
 public:
-    // `newest` returns the current token as a Python object, or None; called in the interpreter.
-    explicit Dispatcher(std::function<nb::object()> newest) : newest_(std::move(newest)) {}
+    // `newest` must outlive it.
+    explicit Dispatcher(NewestToken& newest) noexcept : newest_(newest) {}
 
     // These are called in the interpreter, by any thread.
     std::uint64_t add(nb::object callback);
@@ -54,7 +54,7 @@ private:
     std::shared_ptr<Entry> take_next(std::uint64_t generation);
     void end_of_call() noexcept;
 
-    const std::function<nb::object()> newest_;
+    NewestToken& newest_;
     std::atomic<std::uint32_t> due_{0};  // deliveries asked for; the thread that made it 1 delivers
     std::atomic<std::size_t> count_{0};  // of the entries
     std::atomic<std::uint64_t> errors_{0};

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "interpreter.hpp"
-#include "py_token.hpp"
 #include "tokenrelay/clock.hpp"
 
 namespace tokenrelay::python {
@@ -18,41 +17,16 @@ constexpr nanoseconds kCloseTimeout = std::chrono::seconds(1);  // for a callbac
 
 PyReceiver::~PyReceiver() {
     if (stop_without_signals(nanoseconds(0))) return;
-    core_->forget();
-    {
-        const nb::ft_lock_guard lock(core_->mutex);
-        core_->left_behind = true;
-    }
+    core_->dispatcher.clear();
+    core_->newest.close();
     core_->receiver.let_go();
     static_cast<void>(core_.release());
 }
 
-nb::object PyReceiver::Core::token() {
-    Guard<Token> guard;
-    {
-        const nb::ft_lock_guard lock(mutex);
-        if (left_behind) return nb::none();
-        if (receiver.generation() == cached_generation)
-            return cached.is_valid() ? cached : nb::none();
-        guard = receiver.current();
-    }
-    if (!guard) return nb::none();
-    // May run other Python code, which may be here as well.
-    nb::object token = make_py_token(*guard);
-    const nb::ft_lock_guard lock(mutex);
-    if (guard->generation() > cached_generation) {
-        cached_generation = guard->generation();
-        std::swap(cached, token);
-    }
-    return cached;
-}
-
-void PyReceiver::Core::forget() noexcept {
-    dispatcher.clear();
-    nb::object token;
-    const nb::ft_lock_guard lock(mutex);
-    std::swap(cached, token);
-    cached_generation = 0;
+nb::object PyReceiver::token() const {
+    nb::object token = core_->newest.get();
+    core_->newest.drop_replaced();
+    return token;
 }
 
 bool PyReceiver::stop(nanoseconds timeout) const {
@@ -77,11 +51,8 @@ void PyReceiver::close() const noexcept {
 }
 
 void PyReceiver::after_fork() const noexcept {
-    new (&core_->mutex) nb::ft_mutex;
     dispatcher().after_fork();
-    nb::object token;
-    std::swap(core_->cached, token);
-    core_->cached_generation = 0;
+    core_->newest.after_fork();
 }
 
 }  // namespace tokenrelay::python

@@ -1,15 +1,13 @@
-// PyReceiver: a TokenReceiver as a Python object owns it: the newest Token object, and an end that
-// never waits for ever.
+// PyReceiver: a TokenReceiver as a Python object owns it, with an end that never waits for ever.
 #pragma once
 
 #include <nanobind/nanobind.h>
 
-#include <atomic>
 #include <chrono>
-#include <cstdint>
 #include <memory>
 
 #include "dispatcher.hpp"
+#include "newest_token.hpp"
 #include "tokenrelay/receiver.hpp"
 
 namespace tokenrelay::python {
@@ -24,18 +22,14 @@ public:
     TokenReceiver& receiver() const noexcept { return core_->receiver; }
     Dispatcher& dispatcher() const noexcept { return core_->dispatcher; }
 
-    // The newest token, a new reference, or null where token() must look.
+    // The newest token, a new reference, or null where token() must look. Lock-free.
     PyObject* cached_token() const noexcept {
         if (!core_) [[unlikely]]
             return nullptr;  // zeroed memory: __init__ was never called
-        const nb::ft_lock_guard lock(core_->mutex);
-        if (core_->receiver.generation() != core_->cached_generation) return nullptr;
-        PyObject* const token = core_->cached.ptr();
-        Py_XINCREF(token);
-        return token;
+        return core_->newest.cached();
     }
     // The newest token or None; the same object until the next publication.
-    nb::object token() const { return core_->token(); }
+    nb::object token() const;
 
     // Negative timeout: as long as it takes. False if a callback still runs or is calling.
     // Looks at signals.
@@ -47,18 +41,11 @@ public:
 private:
     // Apart, so that a thread that can't be waited for may keep it.
     struct Core {
-        explicit Core(Options options)
-            : receiver(std::move(options)), dispatcher([this] { return token(); }) {}
-        nb::object token();
-        void forget() noexcept;
+        explicit Core(Options options) : receiver(std::move(options)) {}
 
         TokenReceiver receiver;
-        Dispatcher dispatcher;
-        // Guards what follows, where the GIL does not. Python code never runs while it is held.
-        nb::ft_mutex mutex;
-        bool left_behind = false;
-        nb::object cached;
-        std::uint64_t cached_generation = 0;
+        NewestToken newest{receiver};
+        Dispatcher dispatcher{newest};
     };
 
     bool stop_without_signals(std::chrono::nanoseconds timeout) const noexcept;
