@@ -14,7 +14,8 @@ import atexit, os, sys, threading, time
 from receiver_support import deliver
 from tokenrelay import TokenReceiver
 class Late:
-    __del__ = lambda self: time.sleep(0.1)  # threads get the chance to meet a finished interpreter
+    # Threads get the chance to meet a finished interpreter.
+    __del__ = lambda self, sleep=time.sleep: sleep(0.1)
 late = Late()
 receiver = TokenReceiver("main").start()
 entered = threading.Event()
@@ -48,6 +49,8 @@ ENDS = {
     "by_os_exit_in_a_callback": ("subscribe(lambda _: os._exit(7)); threading.Event().wait()", 7),
     "while_daemon_threads_wait": (
         """
+# Tracebacks printed while modules are cleared can lock a free-threaded CPython 3.13 up.
+threading.excepthook = lambda _: None
 for _ in range(8): threading.Thread(target=receiver.wait, daemon=True).start()
 sys.exit(7)
 """,

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -109,7 +110,9 @@ def test_a_python_callback_adds_a_handful(traced: Traced) -> None:
     calls = total(traced.calls())
     assert calls["recvfrom"] == FRAMES
     assert calls["sendto"] == FRAMES
-    assert calls["membarrier"] <= FRAMES
+    # Without the GIL one more, to let go of the replaced Python object.
+    free_threaded = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+    assert calls["membarrier"] <= (2 if free_threaded else 1) * FRAMES
     # The late wipe, should the callback take long: armed once, until it has rung.
     assert calls["timerfd_settime"] <= FRAMES
     # The program's own signal mask for its callback, and back.
