@@ -84,6 +84,7 @@ def test_after_a_minute_it_runs_again() -> None:
     ("command", "logged"),
     [
         (("/nonexistent/program",), "on_event cannot be run"),
+        (("a\0b",), "on_event cannot be run"),
         ((sys.executable, "-c", "raise SystemExit(3)"), "on_event failed"),
     ],
 )
@@ -109,6 +110,23 @@ def test_a_command_that_hangs_is_ended_with_its_children(
     assert os.read(reader, 1) == b""
     signal.alarm(0)
     os.close(reader)
+
+
+def test_a_command_that_became_another_users_is_left_alone(
+    short_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fifo = short_path / "fifo"
+    os.mkfifo(fifo)
+
+    def refuse(_pid: int, _number: int) -> None:
+        fifo.write_text("it ends by itself")
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(events, "LIMIT_SECONDS", 0.5)
+    monkeypatch.setattr(events.os, "killpg", refuse)
+    code = f"open({str(fifo)!r}).read()"
+    lines = run_hook((sys.executable, "-c", code), "login_over")
+    assert [line["event"] for line in lines] == ["on_event ended by us"]
 
 
 def test_a_sender_that_ends_takes_a_hanging_command_with_it(short_path: Path) -> None:

@@ -58,6 +58,7 @@ def _tell(index: int, token: Token, resource: str | None) -> None:
         fingerprint=hashlib.sha256(token.access_token.encode()).hexdigest()[:8],
         serial=token.serial,
         generation=token.generation,
+        expires_at=token.expires_at,
         received_at_ns=token.received_at_ns,
         status=None if resource is None else _call(resource, token),
     )

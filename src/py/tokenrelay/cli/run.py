@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from tokenrelay.cli.options import ConfigOption, read_config
+from tokenrelay.cli.sender import end_running
 
 
 def run(
@@ -15,23 +16,30 @@ def run(
     once: Annotated[
         bool, typer.Option("--once", help="Refresh, deliver to who listens now, and end.")
     ] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="End the sender that runs, and take over from it.")
+    ] = False,
     config: ConfigOption = None,
 ) -> None:
     """Keep all tokens valid and all receivers fed.
 
-    Logs to standard error; ends with SIGTERM or Ctrl-C. With --once the exit code tells how it
-    went: 4 a login is needed, 5 nobody received.
+    Logs to standard error; ends with SIGTERM or Ctrl-C, reads the configuration again on SIGHUP.
+    With --once the exit code tells how it went: 4 a login is needed, 5 nobody received.
 
     \b
     Example:
       tokenrelay run
       tokenrelay run --once
+      tokenrelay run --replace
     """
     import anyio
 
     from tokenrelay.sender.logs import configure_logs
     from tokenrelay.sender.service import Service
 
+    # All that can fail comes before the end of the sender that works.
     chosen = read_config(context, config)
     configure_logs(log_format=chosen.sender.log_format, level=chosen.sender.log_level)
+    if replace:
+        end_running()
     raise typer.Exit(anyio.run(lambda: Service(chosen).run(once=once)))

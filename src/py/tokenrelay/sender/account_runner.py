@@ -16,6 +16,7 @@ from tokenrelay.sender.events import EventHook
 from tokenrelay.sender.mirror import Mirror
 from tokenrelay.sender.oauth import TokenEndpoint
 from tokenrelay.sender.refresher import Refresher
+from tokenrelay.sender.schedule import LONGEST_SLEEP
 from tokenrelay.sender.tokens import TokenSet, fingerprint
 from tokenrelay.sender.vault import Vault
 
@@ -27,9 +28,11 @@ if TYPE_CHECKING:
 
     from tokenrelay.sender.clock import Clock
     from tokenrelay.sender.config import Account
+    from tokenrelay.sender.refresher_state import Phase
 
 SETTLE_SECONDS = 5.0
 RESTART_SECONDS = 10.0
+SLACK_SECONDS = 20.0  # what a slow disk or a busy machine may add
 
 
 class AccountRunner:
@@ -43,8 +46,10 @@ class AccountRunner:
         clock: Clock,
         log: FilteringBoundLogger,
     ) -> None:
+        self.account = account
         self.name: str = account.name
         self._clock = clock
+        self._beat: float | None = None
         self._log = log.bind(account=account.name)
         vault = Vault.of(account)
         self._delivery = Delivery(
@@ -66,6 +71,7 @@ class AccountRunner:
             clock=clock,
             random=SystemRandom(),
             log=log,
+            sleep=self._sleep,
         )
         self._mirror = Mirror(
             account.mirror, include_refresh_token=account.include_refresh_token, log=self._log
@@ -126,6 +132,10 @@ class AccountRunner:
         """Refresh now; return what the new token is, without its secret."""
         return describe_token(await self._refresher.refresh_now(reason="asked by a command"))
 
+    async def settle(self) -> None:
+        """Wait until no refresh is in flight."""
+        await self._refresher.settle()
+
     def current_token(self) -> dict[str, Any]:
         """Return the valid token with its secret, or raise a SenderError that says why none."""
         state = self._refresher.state
@@ -142,6 +152,20 @@ class AccountRunner:
         if state.phase in ("login_needed", "lost_rotation"):
             raise LoginNeeded(self.name, f"there is no valid token ({cause})")
         raise RefreshFailed(f"{self.name}: there is no valid token: {cause}")
+
+    @property
+    def phase(self) -> Phase:
+        """How its refreshing stands."""
+        return self._refresher.state.phase
+
+    @property
+    def stalled(self) -> bool:
+        """Whether the refresh loop, once begun, gave no sign of life for longer than it may."""
+        return self._beat is not None and anyio.current_time() - self._beat > self._patience
+
+    @property
+    def _patience(self) -> float:
+        return LONGEST_SLEEP + self.account.timeout + RESTART_SECONDS + SLACK_SECONDS
 
     def status(self) -> dict[str, Any]:
         """Return the account's entry of the `status` reply; it holds no secret."""
@@ -169,6 +193,11 @@ class AccountRunner:
 
     def _raise_serial(self, serial: int) -> None:
         self._refresher.raise_serial(serial)
+
+    async def _sleep(self, seconds: float) -> None:
+        # The refresh loop waits for nothing else without a bound of its own.
+        self._beat = anyio.current_time()
+        await anyio.sleep(seconds)
 
     async def _refresh_once(self) -> SenderError | None:
         try:

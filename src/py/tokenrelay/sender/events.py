@@ -22,6 +22,7 @@ EventName = Literal[
     "token_refreshed", "refresh_failing", "login_ends_soon", "login_over", "receiver_lost"
 ]
 LIMIT_SECONDS = 10.0
+END_SECONDS = 1.0
 PAUSE_SECONDS = 60.0  # between two runs for the same event
 # What a desktop notification or a mail needs; a secret of the sender's may be in the others.
 PASSED_ON = frozenset(
@@ -67,7 +68,7 @@ class EventHook:
         command = fill(self._command, event=event, account=self._account)
         try:
             code = await _run_bounded(command)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             self._log.warning("on_event cannot be run", on_event=event, error=str(error))
             return
         if code is None:
@@ -110,10 +111,11 @@ async def _run_bounded(command: list[str]) -> int | None:
     finally:
         if process.returncode is None:
             _end_group(process.pid)
-            with anyio.CancelScope(shield=True):
+            with anyio.move_on_after(END_SECONDS, shield=True):
                 await process.wait()
 
 
 def _end_group(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
+    # It may be gone, or have become another user's by now.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)

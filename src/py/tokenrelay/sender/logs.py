@@ -1,13 +1,17 @@
-"""Logs: structlog on standard error, as text or as JSON lines. Secrets are kept out by what is
-logged; a processor that removes registered secrets is the second line of defence."""
+"""Logs: structlog on standard error, as text or as JSON lines, or in systemd's journal. Secrets are
+kept out by what is logged; a processor that removes registered secrets is the second line of
+defence."""
 
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
 import structlog
+
+from tokenrelay.sender import journald
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -58,13 +62,17 @@ redactor: Redactor = Redactor()
 def configure_logs(
     *, log_format: str = "text", level: str = "info", stream: TextIO | None = None
 ) -> None:
-    """Sets structlog up for the process: ``text`` or ``json``, to standard error."""
+    """Sets structlog up for the process: ``text`` or ``json``, to standard error; entries with
+    fields instead where that is systemd's journal."""
     stream = stream or sys.stderr
     threshold = logging.getLevelNamesMapping()[level.upper()]
+    journal = journald.is_journal(stream, os.environ)
+    rendering = [journald.render] if journal else _rendering(log_format, stream)
+    logger = journald.JournalLogger(stream) if journal else structlog.PrintLogger(stream)
     structlog.configure(
-        processors=[*_common(), redactor, *_rendering(log_format, stream)],
+        processors=[*_common(), redactor, *rendering],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
-        logger_factory=structlog.PrintLoggerFactory(stream),
+        logger_factory=lambda *_: logger,
         cache_logger_on_first_use=False,
     )
     # Their debug lines show headers and bodies.

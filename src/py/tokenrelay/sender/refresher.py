@@ -116,6 +116,11 @@ class Refresher:
         finally:
             self._wake.set()
 
+    async def settle(self) -> None:
+        """Wait until no refresh is in flight, whoever asked for it."""
+        async with self._busy:
+            pass
+
     def request(self, serial: int) -> str | None:
         """A receiver says that the API refused the token of ``serial``.
 

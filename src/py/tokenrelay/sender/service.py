@@ -1,27 +1,35 @@
-"""The sender as a service: all accounts, the control socket, the signals that end it."""
+"""The sender as a service: all accounts, the control socket, the signals it obeys."""
 
 from __future__ import annotations
 
 import os
 import signal
+from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
+from anyio.to_thread import run_sync
 
 from tokenrelay.paths import runtime_directories
 from tokenrelay.sender.account_runner import AccountRunner
 from tokenrelay.sender.clock import Clock, SystemClock
 from tokenrelay.sender.clock_steps import ClockSteps
+from tokenrelay.sender.config import load_config
 from tokenrelay.sender.control import ControlServer, Reply
 from tokenrelay.sender.errors import ConfigurationError, LoginNeeded, NobodyReceived, SenderError
 from tokenrelay.sender.logs import get_log
 from tokenrelay.sender.process import forbid_core_dumps
+from tokenrelay.sender.running_accounts import RunningAccounts
+from tokenrelay.sender.service_manager import ServiceManager
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
-    from tokenrelay.sender.config import Config
+    from tokenrelay.sender.config import Account, Config
+
+STATUS_SECONDS = 10.0  # how old what `systemctl status` shows may be
+SHOWN_ACCOUNTS = 5
 
 
 class Service:
@@ -32,9 +40,13 @@ class Service:
         self._clock = clock or SystemClock()
         self._log = get_log()
         self._runtimes = runtime_directories()
+        self._manager = ServiceManager()
+        self._terminal = os.isatty(0)
+        self._refused: ConfigurationError | None = None
 
     async def run(self, *, once: bool = False, ready: Callable[[], None] | None = None) -> int:
-        """Run until SIGTERM or SIGINT, or once; return the exit code.
+        """Run until SIGTERM or SIGINT, or once; return the exit code. SIGHUP: read the
+        configuration again; a bad one is refused and the old one stays in force.
 
         A refresh that has reached the provider is finished first, bounded by the account's
         `timeout`. `ready` is called, and the event "ready" logged, when the control socket and all
@@ -42,51 +54,42 @@ class Service:
         """
         forbid_core_dumps()
         self._started_at = self._clock.wall()
-        self._accounts = self._make_accounts()
+        self._accounts = RunningAccounts(self._config.accounts, self._make_runner)
         handlers = {"status": self._status, "refresh": self._refresh, "token": self._token}
         with ControlServer(self._runtimes[0], handlers) as control:
             return await self._run(control, once=once, ready=ready)
 
-    def _make_accounts(self) -> dict[str, AccountRunner]:
-        return {
-            name: AccountRunner(account, runtimes=self._runtimes, clock=self._clock, log=self._log)
-            for name, account in self._config.accounts.items()
-        }
+    def _make_runner(self, account: Account) -> AccountRunner:
+        return AccountRunner(account, runtimes=self._runtimes, clock=self._clock, log=self._log)
 
     async def _run(
         self, control: ControlServer, *, once: bool, ready: Callable[[], None] | None
     ) -> int:
         code = SenderError.exit_code if once else 0
         # Held to the end: a second signal must not end a refresh that is being finished.
-        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        with (
+            anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as ends,
+            anyio.open_signal_receiver(signal.SIGHUP) as hangups,
+        ):
             async with anyio.create_task_group() as group:
-                group.start_soon(self._end_on_signal, signals, group.cancel_scope)
+                group.start_soon(self._end_on_signal, ends, group.cancel_scope)
                 group.start_soon(control.run)
                 if once:
                     code = await self._run_once()
                     group.cancel_scope.cancel()
                 else:
                     group.start_soon(self._follow_clock)
-                    await self._run_accounts(partial(self._tell_ready, control, ready))
+                    group.start_soon(self._reload_on_signal, hangups, group.cancel_scope)
+                    group.start_soon(self._tell_manager)
+                    await self._accounts.run(partial(self._tell_ready, control, ready))
         self._log.info("ended")
         return code
-
-    async def _run_accounts(self, all_ready: Callable[[], None]) -> None:
-        waiting = set(self._accounts)
-
-        def account_ready(name: str) -> None:
-            if waiting == {name}:
-                all_ready()
-            waiting.discard(name)
-
-        async with anyio.create_task_group() as group:
-            for name, account in self._accounts.items():
-                group.start_soon(account.run, partial(account_ready, name))
 
     def _tell_ready(self, control: ControlServer, ready: Callable[[], None] | None) -> None:
         self._log.info(
             "ready", pid=os.getpid(), control=str(control.path), accounts=sorted(self._accounts)
         )
+        self._manager.ready(self._summary())
         if ready is not None:
             ready()
 
@@ -113,8 +116,61 @@ class Service:
         self, signals: AsyncIterator[signal.Signals], scope: anyio.CancelScope
     ) -> None:
         async for number in signals:
-            self._log.info("ending", signal=number.name)
-            scope.cancel()
+            self._end(number.name, scope)
+
+    def _end(self, cause: str, scope: anyio.CancelScope) -> None:
+        self._log.info("ending", signal=cause)
+        self._manager.stopping()
+        scope.cancel()
+
+    async def _reload_on_signal(
+        self, signals: AsyncIterator[signal.Signals], scope: anyio.CancelScope
+    ) -> None:
+        async for number in signals:
+            if self._terminal and not os.isatty(0):
+                self._end(f"{number.name}: the terminal is closed", scope)
+            else:
+                self._manager.reloading()
+                await self._reload()
+                self._manager.ready(self._summary())
+
+    async def _reload(self) -> None:
+        try:
+            config = await run_sync(load_config, self._config.path)
+        except ConfigurationError as error:
+            self._log.error("configuration refused, the old one stays", error=str(error))
+            self._refused = error
+            return
+        if config.sender != self._config.sender:
+            self._log.warning("the table [sender] has changed: that counts from the next start")
+        changes = await self._accounts.change_to(config.accounts)
+        self._config, self._refused = config, None
+        self._log.info("configuration reloaded", **asdict(changes))
+
+    async def _tell_manager(self) -> None:
+        watchdog = self._manager.watchdog
+        while True:
+            await anyio.sleep(min(STATUS_SECONDS, watchdog / 3 if watchdog else STATUS_SECONDS))
+            self._give_sign_of_life()
+
+    def _give_sign_of_life(self) -> None:
+        """Feeds the watchdog while every refresh loop lives: else systemd starts us anew."""
+        stalled = [account.name for account in self._accounts.values() if account.stalled]
+        if stalled:
+            self._log.error("refresh loop stalled", accounts=stalled)
+        else:
+            self._manager.alive(self._summary())
+
+    def _summary(self) -> str:
+        """One line for `systemctl status`."""
+        ailing = [
+            f"{name}: {one.phase}" for name, one in self._accounts.items() if one.phase != "ok"
+        ]
+        good = len(self._accounts) - len(ailing)
+        parts = [f"{good} of {len(self._accounts)} accounts ok", *ailing[:SHOWN_ACCOUNTS]]
+        if self._refused is not None:
+            parts.append(f"configuration refused: {self._refused}")
+        return ", ".join(parts)
 
     async def _follow_clock(self) -> None:
         try:
@@ -151,6 +207,6 @@ class Service:
             known = ", ".join(sorted(self._accounts))
             raise ConfigurationError(
                 f"the running sender has no account {name!r}; it has: {known}. After a change of "
-                f"{self._config.path} start it again"
+                f"{self._config.path}: kill -HUP {os.getpid()}"
             )
         return self._accounts[name]
