@@ -40,15 +40,15 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--path")
     parser.add_argument("--mode", type=lambda text: int(text, 8), default=0o600)
     parser.add_argument("--count", type=int, default=1)
+    parser.add_argument("--allow-uid", type=int, action="append", default=[])
     parser.add_argument("--resource")
     parser.add_argument("--uid", type=int)
     return parser.parse_args()
 
 
 def _create_receiver(options: argparse.Namespace) -> TokenReceiver:
-    if options.path is not None:
-        return TokenReceiver(path=options.path, mode=options.mode)
-    return TokenReceiver(options.account, mode=options.mode)
+    place = (options.account,) if options.path is None else ()
+    return TokenReceiver(*place, path=options.path, mode=options.mode, allow_uids=options.allow_uid)
 
 
 def _tell(index: int, token: Token, resource: str | None) -> None:

@@ -20,6 +20,7 @@ from tokenrelay.cli import (
     logout,
     refresh,
     send,
+    service,
     show,
     status,
 )
@@ -53,6 +54,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
 }
 for _name, _function in COMMANDS.items():
     app.command(_name)(_function)
+app.add_typer(service.app, name="service")
 
 
 def _print_version(wanted: bool) -> None:

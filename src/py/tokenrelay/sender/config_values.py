@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+CREDENTIALS = "$CREDENTIALS_DIRECTORY/"
 MAXIMUM_SECRET_BYTES = 65_536
 MAXIMUM_SOCKET_PATH_BYTES = 107  # sockaddr_un, unix(7)
 
@@ -69,12 +70,25 @@ def parse_address(text: str) -> str:
 
 
 def absolute_path(text: str, env: Environment) -> Path:
-    """An absolute path; ``~/`` is the home. Relative ones depend on who starts us: refused."""
+    """An absolute path; ``~/`` is the home, ``$CREDENTIALS_DIRECTORY/`` where systemd puts what
+    LoadCredential= names. Relative ones depend on who starts us: refused."""
+    if text.startswith(CREDENTIALS):
+        return _credentials_directory(env) / text.removeprefix(CREDENTIALS)
     if text.startswith("~/"):
         return env.home / text[2:]
     if not text.startswith("/") or "\0" in text:
         raise ValueError(f"{text!r}: write an absolute path, or one that begins with ~/")
     return Path(text)
+
+
+def _credentials_directory(env: Environment) -> Path:
+    directory = env.variables.get("CREDENTIALS_DIRECTORY")
+    if not directory:
+        raise ValueError(
+            "systemd credentials are there for its units alone: run this by systemd-run --user "
+            "--pty -p LoadCredential=NAME:FILE, or see tokenrelay service install --help"
+        )
+    return Path(directory)
 
 
 def socket_path(text: str, env: Environment) -> Path:

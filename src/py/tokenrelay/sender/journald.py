@@ -38,13 +38,14 @@ def render(_logger: WrappedLogger, _method: str, event: EventDict) -> bytes:
     event.pop("timestamp", None)  # the journal has its own
     text = str(event.pop("event", ""))
     trace = event.pop("exception", None)
-    words = [text, *(f"{name}={value}" for name, value in event.items())]
+    known = {name: value for name, value in event.items() if value is not None}
+    words = [text, *(f"{name}={value}" for name, value in known.items())]
     fields = {
         "MESSAGE": " ".join(words) + (f"\n{trace}" if trace else ""),
         "PRIORITY": str(PRIORITIES.get(level, 6)),
         "SYSLOG_IDENTIFIER": "tokenrelay",
         "TOKENRELAY_EVENT": text,
-        **{_field_name(name): str(value) for name, value in event.items()},
+        **{_field_name(name): str(value) for name, value in known.items()},
     }
     return b"".join(_field(name, value) for name, value in fields.items())
 
