@@ -131,6 +131,27 @@ def test_a_reload_and_its_refusal_are_in_the_journal_with_fields(
     assert served["MESSAGE"].startswith("token in service account=main serial=")
 
 
+def test_a_program_is_started_by_its_first_token(
+    trader: Account, configured: tuple[str, ...]
+) -> None:
+    units, told = trader.home / ".config/systemd/user", trader.home / "received"
+    trader.run("mkfifo", told)
+    trader.write(units / "trader.socket", f"[Socket]\nListenStream={FIXED}\n")
+    receive = f"exec {PYTHON} {shared('receive.py')} --path {FIXED} < <(sleep infinity)"
+    trader.write(
+        units / "trader.service",
+        f'[Service]\nExecStart=bash -c "{receive}"\nStandardOutput=append:{told}\n',
+    )
+    trader.run("systemctl", "--user", "daemon-reload")
+    trader.run("systemctl", "--user", "start", "trader.socket")
+    trader.tokenrelay("service", "install", *configured)
+    with told.open() as lines:
+        events = [json.loads(lines.readline()) for _ in range(2)]
+    assert [one["event"] for one in events] == ["ready", "token"]
+    assert events[1]["fingerprint"] == fingerprint("access-0")
+    trader.run("systemctl", "--user", "stop", "trader.socket", "trader.service")
+
+
 def test_the_watchdog_starts_a_sender_that_stands_still_anew(
     trader: Account, configured: tuple[str, ...], start_as: Callable[..., Program]
 ) -> None:

@@ -15,6 +15,7 @@
 #include <cstring>
 #include <string_view>
 
+#include "tokenrelay/inherited_socket.hpp"
 #include "tokenrelay/paths.hpp"
 
 namespace tokenrelay {
@@ -123,6 +124,7 @@ Error ListeningSocket::open(const SocketPlace& place) {
     if (path_.find('\0') != path_.npos) return {EINVAL, "the socket path has a NUL byte"};
     if (!place.path.empty()) {
         if (auto error = take_lock()) return error;
+        if (take_inherited()) return {};
         if (auto error = refuse_live_owner()) return error;
     }
     return bind_and_rename();
@@ -194,6 +196,19 @@ Error ListeningSocket::refuse_live_owner() const {
     return in_use(path_, peer.pid);
 }
 
+bool ListeningSocket::take_inherited() noexcept {
+    UniqueFd fd = inherited_socket(path_);
+    struct stat status{};
+    // listen(2) again has the kernel name this process as the listener, unix(7): until then senders
+    // see the service manager, whose user may be another.
+    if (!fd || listen(fd.get(), kBacklog) != 0 || lstat(path_.c_str(), &status) != 0) return false;
+    fd_ = std::move(fd);
+    device_ = status.st_dev;
+    inode_ = status.st_ino;
+    inherited_ = true;
+    return true;
+}
+
 Error ListeningSocket::bind_and_rename() {
     const std::string directory = parent_of(path_);
     const std::string name = '.' + std::to_string(getpid()) + "-" + random_name();
@@ -219,6 +234,7 @@ Error ListeningSocket::bind_and_rename() {
     fd_ = std::move(fd);
     device_ = status.st_dev;
     inode_ = status.st_ino;
+    inherited_ = false;
     return {};
 }
 
@@ -229,7 +245,7 @@ bool ListeningSocket::in_place() const noexcept {
 }
 
 void ListeningSocket::close() noexcept {
-    if (fd_ && in_place()) unlink(path_.c_str());
+    if (fd_ && !inherited_ && in_place()) unlink(path_.c_str());
     abandon();
 }
 

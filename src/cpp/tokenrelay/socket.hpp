@@ -24,7 +24,8 @@ struct SocketPlace {
 
 // A bound, listening Unix stream socket (unix(7)). It is bound under a dot-name, listens, and is
 // then renamed into place, so that whoever sees it can connect and a stale socket is replaced in
-// one step. A fixed path is owned through flock(2) on a sibling file that is never removed.
+// one step. A fixed path is owned through flock(2) on a sibling file that is never removed; a socket
+// that the service manager already listens on there is taken over from it, and left to it.
 class ListeningSocket {
 public:
     ListeningSocket() = default;
@@ -51,6 +52,7 @@ private:
     Error ensure_directories() const;
     Error take_lock();
     Error refuse_live_owner() const;
+    bool take_inherited() noexcept;
     Error bind_and_rename();
 
     SocketPlace place_;
@@ -59,6 +61,7 @@ private:
     UniqueFd fd_;
     dev_t device_ = 0;
     ino_t inode_ = 0;
+    bool inherited_ = false;
 };
 
 // The uid at the other end of a connection, as of its connect() (SO_PEERCRED, unix(7)).
