@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import configparser
 import contextlib
 import json
 import re
@@ -61,13 +60,6 @@ def _whole_configuration(text: str) -> str:
 @of("json")
 def test_json_is_json(block: Block) -> None:
     json.loads(block.text)
-
-
-@of("ini")
-def test_a_units_command_exists(block: Block) -> None:
-    unit = configparser.ConfigParser(interpolation=None)
-    unit.read_string(block.text)
-    assert _check_commands(unit["Service"]["execstart"]) == 1
 
 
 def _shell_lines(block: Block) -> str:
