@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import ctypes
 import math
@@ -255,6 +254,8 @@ class TokenReceiver(_core.Receiver):
             TokenTimeout: no such token came in time.
             ReceiverStopped: the receiver was stopped or not started.
         """
+        import asyncio
+
         generation = 0 if after is None else after.generation
         with _Bell(self) as bell:
             try:
@@ -298,6 +299,8 @@ class TokenReceiver(_core.Receiver):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        import asyncio
+
         await asyncio.to_thread(self.stop)
 
     def __repr__(self) -> str:
@@ -321,6 +324,8 @@ class _Bell:
     """Wakes one coroutine of the running loop at each publication."""
 
     def __init__(self, receiver: TokenReceiver) -> None:
+        import asyncio
+
         self._receiver = receiver
         self._loop = asyncio.get_running_loop()
         self._rung = asyncio.Event()

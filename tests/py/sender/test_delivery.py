@@ -22,7 +22,8 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from support.listener import Listener, accept, ignore, line, socket_name
 from support.programs import SUPPORT, boot_ns
 from tokenrelay.sender.clock import SystemClock
-from tokenrelay.sender.delivery import Delivery, ReceiverState
+from tokenrelay.sender.delivery import Delivery, ReceiverState, open_watch
+from tokenrelay.sender.inotify import DirectoryWatch
 from tokenrelay.sender.tokens import TokenSet
 
 if TYPE_CHECKING:
@@ -44,7 +45,9 @@ def token(number: int, *, expires_at: int = 4_102_444_800) -> TokenSet:
 class Sender:
     """A delivery that runs on an event loop of its own."""
 
-    def __init__(self, portal: BlockingPortal, runtime: Path, **options: Any) -> None:
+    def __init__(
+        self, portal: BlockingPortal, runtime: Path, *, watched: bool = True, **options: Any
+    ) -> None:
         self.portal = portal
         self.directory = runtime / "main"
         self.requests: Queue[int] = Queue()
@@ -56,15 +59,21 @@ class Sender:
             "allow_uids": (),
             "on_refresh_request": self.requests.put,
             "raise_serial": self.raised.put,
+            "watch": portal.call(DirectoryWatch) if watched else None,
             "clock": SystemClock(),
             "log": structlog.get_logger(),
         }
+        self.watch: DirectoryWatch | None = defaults["watch"]
         self.delivery: Delivery = portal.call(lambda: Delivery("main", **{**defaults, **options}))
         self.task: Future[None]
         self.task, _ = portal.start_task(self._run)
 
     async def _run(self, *, task_status: TaskStatus[None]) -> None:
-        await self.delivery.run(task_status.started)
+        async with anyio.create_task_group() as group:
+            group.start_soon(self.delivery.run, task_status.started)
+            if self.watch is not None:
+                with self.watch:
+                    await self.watch.run()
 
     def publish(self, new: TokenSet) -> None:
         self.portal.call(self.delivery.publish, new)
@@ -535,17 +544,23 @@ def test_fifty_receivers_have_the_new_token_within_100_ms(
 
 
 def test_without_inotify_receivers_are_found_all_the_same(
-    portal: BlockingPortal, runtime: Path, monkeypatch: pytest.MonkeyPatch
+    portal: BlockingPortal, runtime: Path
 ) -> None:
+    with sending(portal, runtime, watched=False) as sender:
+        sender.publish(token(1))
+        with Listener(runtime / "main" / socket_name()) as listener:
+            assert listener.next_frame(timeout=5)["serial"] == 1
+
+
+def test_a_user_without_watches_is_told_how_to_get_more(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse() -> None:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
     # Using up the user's inotify instances for real would disturb every other program.
     monkeypatch.setattr("tokenrelay.sender.delivery.DirectoryWatch", refuse)
-    with sending(portal, runtime) as sender:
-        sender.publish(token(1))
-        with Listener(runtime / "main" / socket_name()) as listener:
-            assert listener.next_frame(timeout=5)["serial"] == 1
+    with structlog.testing.capture_logs() as logs, open_watch(structlog.get_logger()) as watch:
+        assert watch is None
+    assert "max_user_instances" in logs[0]["hint"]
 
 
 def test_no_descriptor_is_left_open(portal: BlockingPortal, runtime: Path) -> None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from tokenrelay.sender.clock import Clock
     from tokenrelay.sender.config import Account
+    from tokenrelay.sender.inotify import DirectoryWatch
     from tokenrelay.sender.refresher_state import Phase
 
 SETTLE_SECONDS = 5.0
@@ -43,6 +44,7 @@ class AccountRunner:
         account: Account,
         *,
         runtimes: tuple[Path, ...],
+        watch: DirectoryWatch | None,
         clock: Clock,
         log: FilteringBoundLogger,
     ) -> None:
@@ -60,6 +62,7 @@ class AccountRunner:
             allow_uids=account.allow_listener_uids,
             on_refresh_request=self._request_refresh,
             raise_serial=self._raise_serial,
+            watch=watch,
             clock=clock,
             log=self._log,
         )

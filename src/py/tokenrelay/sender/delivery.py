@@ -14,7 +14,7 @@ import anyio
 from tokenrelay.paths import ensure_private_directory
 from tokenrelay.sender import wire
 from tokenrelay.sender.connection import Connection
-from tokenrelay.sender.inotify import DirectoryWatch
+from tokenrelay.sender.inotify import DirectoryWatch, Follower
 from tokenrelay.sender.outlet import Frame, Outlet, ReceiverState
 from tokenrelay.sender.socket_names import is_receiver
 
@@ -43,6 +43,7 @@ class Delivery:
     `fixed_paths`: sockets named by the configuration. `allow_uids`: uids besides ours that may
     listen. `on_refresh_request(serial)`: returns None, or why there will be no refresh.
     `raise_serial(serial)`: told when a receiver holds this serial and refuses ours as older.
+    `watch`: tells of new receivers at once; without it they are looked for every second.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Delivery:
         include_refresh_token: bool,
         allow_uids: Collection[int],
         on_refresh_request: Callable[[int], str | None],
+        watch: DirectoryWatch | None,
         clock: Clock,
         log: FilteringBoundLogger,
         raise_serial: Callable[[int], None] | None = None,
@@ -63,7 +65,7 @@ class Delivery:
         self._directories = tuple(runtime / account_name for runtime in self._runtimes)
         self._fixed = frozenset(fixed_paths)
         self._include_refresh_token = include_refresh_token
-        self._log = log
+        self._watch, self._log = watch, log
         self._connections: dict[Path, Connection] = {}
         self._unusable: dict[Path, str] = {}
         self._landmarks = _landmarks(self._directories, self._fixed)
@@ -86,16 +88,20 @@ class Delivery:
     async def run(self, ready: Callable[[], None] | None = None) -> None:
         """Feed receivers until cancelled. `ready` is called once the watches are up."""
         self._connections.clear()
-        with self._open_watch() as watch:
+        follower = None if self._watch is None else Follower(self._watch)
+        try:
             async with anyio.create_task_group() as group:
-                self._scan(watch, group)
+                self._scan(follower, group)
                 self._started.set()
                 if ready is not None:
                     ready()
                 while True:
-                    with anyio.move_on_after(_BACKSTOP_SECONDS if watch else _POLL_SECONDS):
-                        await self._wait_for_change(watch)
-                    self._scan(watch, group)
+                    with anyio.move_on_after(_BACKSTOP_SECONDS if follower else _POLL_SECONDS):
+                        await self._wait_for_change(follower)
+                    self._scan(follower, group)
+        finally:
+            if follower is not None:
+                follower.follow(())
 
     def publish(self, token: TokenSet) -> None:
         """Offer the token to every receiver, now and on connect. Never blocks; newest wins."""
@@ -121,22 +127,11 @@ class Delivery:
                 await self._changed.wait()
         return self.receivers
 
-    def _open_watch(self) -> AbstractContextManager[DirectoryWatch | None]:
-        try:
-            return DirectoryWatch()
-        except OSError as error:
-            self._log.warning(
-                "no watch on the runtime directories: looking every second instead",
-                error=error.strerror,
-                hint="raise fs.inotify.max_user_instances (sysctl), then start the sender again",
-            )
-            return nullcontext()
-
-    async def _wait_for_change(self, watch: DirectoryWatch | None) -> None:
-        if watch is None:
+    async def _wait_for_change(self, follower: Follower | None) -> None:
+        if follower is None:
             await anyio.sleep_forever()
         else:
-            while not any(map(self._concerns_us, await watch.wait())):
+            while not any(map(self._concerns_us, await follower.wait())):
                 pass
 
     def _concerns_us(self, path: Path) -> bool:
@@ -144,14 +139,14 @@ class Delivery:
             return True
         return path.parent in self._directories and is_receiver(path.name)
 
-    def _scan(self, watch: DirectoryWatch | None, group: TaskGroup) -> None:
+    def _scan(self, follower: Follower | None, group: TaskGroup) -> None:
         usable = [
             runtime / self._account
             for runtime in self._runtimes
             if self._prepare(runtime / self._account)
         ]
-        if watch is not None:
-            watch.follow({*self._directories, *(path.parent for path in self._fixed)})
+        if follower is not None:
+            follower.follow({*self._directories, *(path.parent for path in self._fixed)})
         for path in (*self._fixed, *_find_receivers(usable)):
             if known := self._connections.get(path):
                 known.check_path()
@@ -184,6 +179,19 @@ class Delivery:
     def _tell_change(self) -> None:
         changed, self._changed = self._changed, anyio.Event()
         changed.set()
+
+
+def open_watch(log: FilteringBoundLogger) -> AbstractContextManager[DirectoryWatch | None]:
+    """The watch for all accounts; None where this user has no more of them."""
+    try:
+        return DirectoryWatch()
+    except OSError as error:
+        log.warning(
+            "no watch on the runtime directories: looking every second instead",
+            error=error.strerror,
+            hint="raise fs.inotify.max_user_instances (sysctl), then start the sender again",
+        )
+        return nullcontext()
 
 
 def _landmarks(directories: Collection[Path], fixed: Collection[Path]) -> frozenset[Path]:

@@ -17,9 +17,10 @@ from tokenrelay.sender.clock import Clock, SystemClock
 from tokenrelay.sender.clock_steps import ClockSteps
 from tokenrelay.sender.config import load_config
 from tokenrelay.sender.control import ControlServer, Reply
+from tokenrelay.sender.delivery import open_watch
 from tokenrelay.sender.errors import ConfigurationError, LoginNeeded, NobodyReceived, SenderError
 from tokenrelay.sender.logs import get_log
-from tokenrelay.sender.process import forbid_core_dumps
+from tokenrelay.sender.process import allow_all_descriptors, forbid_core_dumps
 from tokenrelay.sender.running_accounts import RunningAccounts
 from tokenrelay.sender.service_manager import ServiceManager
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
     from tokenrelay.sender.config import Account, Config
+    from tokenrelay.sender.inotify import DirectoryWatch
 
 STATUS_SECONDS = 10.0  # how old what `systemctl status` shows may be
 SHOWN_ACCOUNTS = 5
@@ -53,14 +55,23 @@ class Service:
         watches are up. SenderError where another sender runs or no socket can be made.
         """
         forbid_core_dumps()
+        allow_all_descriptors()
         self._started_at = self._clock.wall()
-        self._accounts = RunningAccounts(self._config.accounts, self._make_runner)
         handlers = {"status": self._status, "refresh": self._refresh, "token": self._token}
-        with ControlServer(self._runtimes[0], handlers) as control:
-            return await self._run(control, once=once, ready=ready)
+        with ControlServer(self._runtimes[0], handlers) as control, open_watch(self._log) as watch:
+            make_runner = partial(self._make_runner, watch)
+            self._accounts = RunningAccounts(self._config.accounts, make_runner)
+            async with anyio.create_task_group() as group:
+                if watch is not None:
+                    group.start_soon(watch.run)
+                code = await self._run(control, once=once, ready=ready)
+                group.cancel_scope.cancel()
+        return code
 
-    def _make_runner(self, account: Account) -> AccountRunner:
-        return AccountRunner(account, runtimes=self._runtimes, clock=self._clock, log=self._log)
+    def _make_runner(self, watch: DirectoryWatch | None, account: Account) -> AccountRunner:
+        return AccountRunner(
+            account, runtimes=self._runtimes, watch=watch, clock=self._clock, log=self._log
+        )
 
     async def _run(
         self, control: ControlServer, *, once: bool, ready: Callable[[], None] | None
