@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import socket
 import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -135,9 +134,3 @@ def log_in_and_consent(browser: Chrome) -> None:
     browser.find_element(By.NAME, "password").send_keys("any will do")
     press(browser)
     press(browser)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

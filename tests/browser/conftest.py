@@ -15,9 +15,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "py"))
 
-from browser_support import BUILD, OidcProvider, free_port, start_browser, start_oidc_provider
+from browser_support import BUILD, OidcProvider, start_browser, start_oidc_provider
 
 from support.fixtures import host, short_path, start
+from support.ports import free_port
 from support.programs import RECEIVE, Program, Start
 
 if TYPE_CHECKING:

@@ -11,10 +11,11 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "sender"))
 
-from login_support import LoginCommand, configure, free_port
+from login_support import LoginCommand, configure
 from sender_support import Provider
 
 from support.command import Run, run_command
+from support.ports import free_port
 from support.programs import TOKENRELAY
 
 if TYPE_CHECKING:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import ssl
 import time
 import urllib.error
@@ -30,12 +29,6 @@ REQUEST = AuthorizationRequest(
     verifier="the-verifier",
     issuer="https://provider.example",
 )
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def configure(host: Host, provider: Provider, /, **settings: Any) -> None:

@@ -10,9 +10,10 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from login_support import LoginCommand, configure, free_port, store_login
+from login_support import LoginCommand, configure, store_login
 from sender_support import Provider, granted, response
 
+from support.ports import free_port
 from support.programs import RECEIVE, TOKENRELAY, wait_for_tokens
 
 if TYPE_CHECKING:

@@ -58,11 +58,16 @@ class Host:
         return token
 
     def configure(
-        self, provider: Provider | StrictApi, *, name: str = "main", **settings: object
+        self,
+        provider: Provider | StrictApi,
+        sender: Mapping[str, object] | None = None,
+        *,
+        name: str = "main",
+        **settings: object,
     ) -> None:
         """Write a configuration with one account at this provider."""
         secret = self.root / "client_secret"
-        _write_private(secret, provider.client_secret)
+        write_private(secret, provider.client_secret)
         account = {
             "provider": "generic",
             "client_id": provider.client_id,
@@ -71,10 +76,10 @@ class Host:
             "client_auth": "basic",
             **settings,
         }
-        _write_private(
+        write_private(
             self.config,
             _toml_table(f"accounts.{name}", account)
-            + _toml_table("sender", {"log_format": "json"}),
+            + _toml_table("sender", {"log_format": "json", **(sender or {})}),
         )
 
     def run(self, *command: str) -> None:
@@ -101,7 +106,7 @@ class Host:
             "refresh_token": provider.refresh_token,
             "expires_at": provider.expires_at,
         }
-        _write_private(path, json.dumps(token))
+        write_private(path, json.dumps(token))
         return path
 
 
@@ -111,6 +116,7 @@ def _toml_table(name: str, values: Mapping[str, object]) -> str:
     return "\n".join([f"[{name}]", *lines, ""])
 
 
-def _write_private(path: Path, text: str) -> None:
+def write_private(path: Path, text: str) -> None:
+    """Write a file that is never open to others."""
     path.touch(mode=0o600)
     path.write_text(text)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tokenrelay.sender.clock import Clock
     from tokenrelay.sender.config import Account
     from tokenrelay.sender.inotify import DirectoryWatch
+    from tokenrelay.sender.meter import Meter
     from tokenrelay.sender.refresher_state import Phase
 
 SETTLE_SECONDS = 5.0
@@ -45,6 +46,7 @@ class AccountRunner:
         *,
         runtimes: tuple[Path, ...],
         watch: DirectoryWatch | None,
+        meter: Meter,
         clock: Clock,
         log: FilteringBoundLogger,
     ) -> None:
@@ -63,13 +65,14 @@ class AccountRunner:
             on_refresh_request=self._request_refresh,
             raise_serial=self._raise_serial,
             watch=watch,
+            meter=meter,
             clock=clock,
             log=self._log,
         )
         self._refresher = Refresher(
             account,
             vault,
-            TokenEndpoint(account, clock=clock),
+            TokenEndpoint(account, clock=clock, meter=meter),
             publish=self._publish,
             clock=clock,
             random=SystemRandom(),

@@ -7,6 +7,8 @@ import tomllib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import msgspec
+
 from tokenrelay.paths import Environment, check_account, state_directory
 from tokenrelay.sender import config_values as values
 from tokenrelay.sender.config_tables import (
@@ -111,7 +113,9 @@ def _build(document: dict[str, Any], path: Path, env: Environment) -> Config:
     _check_mirrors(accounts.values())
     sender = convert(document.get("sender", {}), SenderSettings, "sender")
     if sender.metrics is not None:
-        checked(values.parse_address, sender.metrics, "sender", "metrics")
+        where = checked(lambda text: values.check_metrics(text, env), sender.metrics,
+                        "sender", "metrics")  # fmt: skip
+        sender = msgspec.structs.replace(sender, metrics=where)
     return Config(accounts, sender, path)
 
 

@@ -61,11 +61,19 @@ def check_endpoint(url: str) -> str:
     raise ValueError("must be https, or http on loopback: the token would travel readable")
 
 
-def parse_address(text: str) -> str:
-    """``"127.0.0.1:9464"``: a host and a port."""
+def split_address(text: str) -> tuple[str, int]:
+    """Host and port of ``"127.0.0.1:9464"`` or ``"[::1]:9464"``."""
     host, _, port = text.rpartition(":")
     if not host or not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
         raise ValueError('write an address and a port, as "127.0.0.1:9464"')
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def check_metrics(text: str, env: Environment) -> str:
+    """The setting ``metrics``: an address and a port, or a socket's path, made absolute."""
+    if text.startswith(("/", "~")):
+        return str(socket_path(text, env))
+    split_address(text)
     return text
 
 

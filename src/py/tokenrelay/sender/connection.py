@@ -189,6 +189,7 @@ class Connection:
     def _note_silence(self) -> None:
         self._reading.deadline = float("inf")
         self._silent = True
+        self._outlet.meter.rejected("no_answer")
         self._finish(self._sent, f"no answer for {ANSWER_SECONDS:g} s; the connection is kept")
         self.wake()
 
@@ -239,6 +240,7 @@ class Connection:
         if frame is None:
             return
         self._pauses = _pauses()
+        self._outlet.meter.delivered(latency)
         self._update(
             generation=reply.generation,
             serial=frame.serial,
@@ -258,6 +260,7 @@ class Connection:
 
     def _take_refusal(self, reply: wire.Refused, frame: Frame | None) -> None:
         error = ": ".join(filter(None, ("refused", reply.code, reply.detail)))
+        self._outlet.meter.rejected(reply.code)
         if reply.code == "busy":
             self._note(error)
             raise _DisconnectError(error)

@@ -12,7 +12,6 @@ import contextlib
 import fcntl
 import json
 import os
-import socket
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
@@ -29,6 +28,7 @@ from tokenrelay.sender.errors import (
 )
 
 if TYPE_CHECKING:
+    import socket
     from pathlib import Path
     from types import TracebackType
 
@@ -83,7 +83,7 @@ class ControlServer:
         with contextlib.ExitStack() as stack:
             self._lock = _take_lock(self.path.with_name(LOCK_NAME))
             stack.callback(os.close, self._lock)
-            self._socket = stack.enter_context(_listen(self.path))
+            self._socket = stack.enter_context(peers.listen(self.path))
             self._identity = peers.identify(self.path)
             self._owned = stack.pop_all()
 
@@ -206,24 +206,6 @@ def _take_lock(path: Path) -> int:
     os.ftruncate(lock, 0)
     os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
     return lock
-
-
-def _listen(path: Path) -> socket.socket:
-    """Bind beside the path and rename: whoever sees the socket can connect."""
-    hidden = path.with_name(f".{path.name}")
-    hidden.unlink(missing_ok=True)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    mask = os.umask(0o177)
-    try:
-        listener.bind(os.fspath(hidden))
-        listener.listen(16)
-        hidden.rename(path)
-    except BaseException:
-        listener.close()
-        raise
-    finally:
-        os.umask(mask)
-    return listener
 
 
 async def _receive_line(connection: socket.socket) -> bytes:

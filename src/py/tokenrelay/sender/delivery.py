@@ -15,6 +15,7 @@ from tokenrelay.paths import ensure_private_directory
 from tokenrelay.sender import wire
 from tokenrelay.sender.connection import Connection
 from tokenrelay.sender.inotify import DirectoryWatch, Follower
+from tokenrelay.sender.meter import NO_METER, Meter
 from tokenrelay.sender.outlet import Frame, Outlet, ReceiverState
 from tokenrelay.sender.socket_names import is_receiver
 
@@ -59,6 +60,7 @@ class Delivery:
         clock: Clock,
         log: FilteringBoundLogger,
         raise_serial: Callable[[int], None] | None = None,
+        meter: Meter = NO_METER,
     ) -> None:
         self._account = account_name
         self._runtimes = tuple(runtime_directories)
@@ -76,6 +78,7 @@ class Delivery:
             on_refresh_request=on_refresh_request,
             raise_serial=raise_serial,
             on_change=self._tell_change,
+            meter=meter,
             clock=clock,
             log=log,
         )

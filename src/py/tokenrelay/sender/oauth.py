@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_plus, urlencode
 
@@ -17,6 +18,7 @@ from tokenrelay.sender.http_client import (
     exchange,
 )
 from tokenrelay.sender.logs import redactor
+from tokenrelay.sender.meter import NO_METER, Meter
 from tokenrelay.sender.oauth_response import Kind, Outcome, classify, lost_answer, presentable
 
 if TYPE_CHECKING:
@@ -37,8 +39,9 @@ class TokenEndpoint:
         *,
         client_factory: ClientFactory | None = None,
         clock: Clock | None = None,
+        meter: Meter = NO_METER,
     ) -> None:
-        self._account = account
+        self._account, self._meter = account, meter
         self._client_factory = client_factory or default_client
         self._clock = clock or SystemClock()
         self._endpoints = configured_endpoints(account)
@@ -67,7 +70,10 @@ class TokenEndpoint:
     async def refresh(self, refresh_token: str) -> Outcome:
         """Spends ``refresh_token`` in one request."""
         form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
-        return await self.request(form)
+        began = time.perf_counter()
+        outcome = await self.request(form)
+        self._meter.refreshed(outcome.kind.value, time.perf_counter() - began)
+        return outcome
 
     async def request(self, form: Mapping[str, str]) -> Outcome:
         """One POST of ``form`` with the client's authentication; raises nothing."""

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from tokenrelay.sender.clock import Clock
+    from tokenrelay.sender.meter import Meter
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,6 +46,7 @@ class Outlet:
     on_refresh_request: Callable[[int], str | None]
     raise_serial: Callable[[int], None] | None
     on_change: Callable[[], None]
+    meter: Meter
     clock: Clock
     log: FilteringBoundLogger
     frame: Frame | None = None

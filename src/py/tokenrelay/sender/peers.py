@@ -85,6 +85,27 @@ def connect(
         raise
 
 
+def listen(path: Path) -> socket.socket:
+    """A private listening socket at the path, non-blocking; replaces what is there.
+
+    Bound beside it and renamed, so that whoever sees the socket can connect.
+    """
+    hidden = path.with_name(f".{path.name}")
+    hidden.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    mask = os.umask(0o177)
+    try:
+        listener.bind(os.fspath(hidden))
+        listener.listen(16)
+        hidden.rename(path)
+    except BaseException:
+        listener.close()
+        raise
+    finally:
+        os.umask(mask)
+    return listener
+
+
 def describe_failure(error: Exception) -> str:
     """Return what it means that `connect` raised this."""
     match error:

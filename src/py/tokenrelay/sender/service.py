@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import nullcontext
 from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -20,15 +21,18 @@ from tokenrelay.sender.control import ControlServer, Reply
 from tokenrelay.sender.delivery import open_watch
 from tokenrelay.sender.errors import ConfigurationError, LoginNeeded, NobodyReceived, SenderError
 from tokenrelay.sender.logs import get_log
+from tokenrelay.sender.meter import NO_METER
 from tokenrelay.sender.process import allow_all_descriptors, forbid_core_dumps
 from tokenrelay.sender.running_accounts import RunningAccounts
 from tokenrelay.sender.service_manager import ServiceManager
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
+    from contextlib import AbstractContextManager
 
     from tokenrelay.sender.config import Account, Config
     from tokenrelay.sender.inotify import DirectoryWatch
+    from tokenrelay.sender.metrics import Metrics
 
 STATUS_SECONDS = 10.0  # how old what `systemctl status` shows may be
 SHOWN_ACCOUNTS = 5
@@ -58,19 +62,40 @@ class Service:
         allow_all_descriptors()
         self._started_at = self._clock.wall()
         handlers = {"status": self._status, "refresh": self._refresh, "token": self._token}
-        with ControlServer(self._runtimes[0], handlers) as control, open_watch(self._log) as watch:
-            make_runner = partial(self._make_runner, watch)
+        with (
+            ControlServer(self._runtimes[0], handlers) as control,
+            open_watch(self._log) as watch,
+            self._open_metrics() as metrics,
+        ):
+            make_runner = partial(self._make_runner, watch, metrics)
             self._accounts = RunningAccounts(self._config.accounts, make_runner)
             async with anyio.create_task_group() as group:
                 if watch is not None:
                     group.start_soon(watch.run)
+                if metrics is not None:
+                    group.start_soon(metrics.run, self._account_statuses)
                 code = await self._run(control, once=once, ready=ready)
                 group.cancel_scope.cancel()
         return code
 
-    def _make_runner(self, watch: DirectoryWatch | None, account: Account) -> AccountRunner:
+    def _open_metrics(self) -> AbstractContextManager[Metrics | None]:
+        where = self._config.sender.metrics
+        if where is None:
+            return nullcontext()
+        from tokenrelay.sender.metrics import Metrics  # noqa: PLC0415 - an extra
+
+        return Metrics(where, clock=self._clock)
+
+    def _make_runner(
+        self, watch: DirectoryWatch | None, metrics: Metrics | None, account: Account
+    ) -> AccountRunner:
         return AccountRunner(
-            account, runtimes=self._runtimes, watch=watch, clock=self._clock, log=self._log
+            account,
+            runtimes=self._runtimes,
+            watch=watch,
+            meter=NO_METER if metrics is None else metrics.meter(account.name),
+            clock=self._clock,
+            log=self._log,
         )
 
     async def _run(
@@ -201,8 +226,11 @@ class Service:
         return {
             "pid": os.getpid(),
             "started_at": self._started_at,
-            "accounts": [account.status() for account in self._accounts.values()],
+            "accounts": self._account_statuses(),
         }
+
+    def _account_statuses(self) -> list[dict[str, Any]]:
+        return [account.status() for account in self._accounts.values()]
 
     async def _refresh(self, request: Mapping[str, Any]) -> Reply:
         account = self._select(request)
