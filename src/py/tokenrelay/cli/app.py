@@ -13,6 +13,7 @@ import typer
 from tokenrelay.cli import (
     bench,
     demo,
+    doctor,
     import_,
     init,
     listen,
@@ -51,6 +52,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "listen": listen.listen,
     "show": show.show,
     "status": status.status,
+    "doctor": doctor.doctor,
 }
 for _name, _function in COMMANDS.items():
     app.command(_name)(_function)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import time
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
@@ -67,11 +68,12 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """The whole file, checked."""
+    """The whole file, checked. ``read_at``: Unix time."""
 
     accounts: dict[str, Account]
     sender: SenderSettings
     path: Path
+    read_at: float = field(default_factory=time.time)
 
     def select(self, name: str | None = None) -> Account:
         """The named account; without a name the only one, else ``default``."""

@@ -7,6 +7,7 @@ import signal
 from contextlib import nullcontext
 from dataclasses import asdict
 from functools import partial
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -225,6 +226,9 @@ class Service:
     async def _status(self, _request: Mapping[str, Any]) -> Reply:
         return {
             "pid": os.getpid(),
+            "version": version("tokenrelay"),
+            "config": str(self._config.path),
+            "configured_at": self._config.read_at,
             "started_at": self._started_at,
             "accounts": self._account_statuses(),
         }

@@ -1,0 +1,1 @@
+"""`tokenrelay doctor`: facts are gathered first, then judged by pure functions."""

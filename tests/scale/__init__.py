@@ -1,0 +1,1 @@
+"""Many accounts in one sender: ``python -m tests.scale``."""
