@@ -81,10 +81,7 @@ def metrics(host: Host, provider: Provider) -> str:
     host.configure(
         provider, {"metrics": address}, login_lifetime="7d", warn_before_login_ends=["24h"]
     )
-    login = json.loads(host.plain_token_file(provider).read_text())
-    login["granted_at"] = int(time.time()) - 7 * DAY + DAY // 2
-    write_private(host.root / "planted.json", json.dumps(login))
-    host.run("import", str(host.root / "planted.json"))
+    host.import_login(provider, granted_at=int(time.time()) - 7 * DAY + DAY // 2)
     return address
 
 
@@ -134,7 +131,7 @@ def test_an_alert_fires_on_a_login_that_the_provider_ended(
     """The provider has no grace: a refresh token spent behind the sender's back is its end."""
     host.run("refresh")
     wait_for_tokens(receiver, 2)
-    host.run("import", str(host.root / "planted.json"), "--force")
+    host.run("import", str(host.root / "login.json"), "--force")
     receiver.wait_for_event("token", generation=3)
     refused = subprocess.run(
         [*TOKENRELAY, "refresh"], env=host.environment, capture_output=True, text=True,

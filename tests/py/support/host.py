@@ -94,17 +94,20 @@ class Host:
         )
         assert done.returncode == 0, done.stdout + done.stderr
 
-    def import_login(self, provider: Provider | StrictApi, *, name: str = "main") -> None:
-        """Store the provider's first token pair as this account's."""
-        self.run("import", str(self.plain_token_file(provider)), "--account", name)
+    def import_login(
+        self, provider: Provider | StrictApi, *, name: str = "main", **fields: object
+    ) -> None:
+        """Store the provider's first token pair, with more fields, as this account's."""
+        self.run("import", str(self.plain_token_file(provider, **fields)), "--account", name)
 
-    def plain_token_file(self, provider: Provider | StrictApi) -> Path:
+    def plain_token_file(self, provider: Provider | StrictApi, **fields: object) -> Path:
         """Write the provider's first token pair in the plain form `tokenrelay import` reads."""
         path = self.root / "login.json"
         token = {
             "access_token": provider.access_token,
             "refresh_token": provider.refresh_token,
             "expires_at": provider.expires_at,
+            **fields,
         }
         write_private(path, json.dumps(token))
         return path

@@ -98,6 +98,7 @@ def _read_account(account: Account) -> dict[str, Any]:
         "name": account.name,
         "phase": "no sender",
         "token": token and describe_token(token),
+        "granted_at": None if token is None else token.granted_at,
         "grant_expires_at": end,
         "login_warning": warnings.describe(account.name, plan, time.time()),
         "last_refresh_at": None,

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from rich.bar import Bar
 from rich.console import Group, RenderableType
-from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from tokenrelay.cli.output import duration, short_time
 
-# The bar's full length where a token does not tell when it was issued.
-USUAL_TOKEN_SECONDS = 1800
+# The bar's full length where it is not known when the token was issued, or the login made.
+USUAL_TOKEN_SECONDS, USUAL_LOGIN_SECONDS = 1800, 7 * 86_400
 LITTLE_LEFT = 0.1
 STYLES = {"ok": "green", "retrying": "yellow", "no sender": "yellow"}
 
@@ -49,37 +49,42 @@ def _headline(sender: dict[str, Any] | None, now: float) -> Text:
 
 
 def _accounts_table(accounts: list[dict[str, Any]], now: float) -> Table:
-    table = _table("account", "state", "token", "", "login", "next refresh", "refreshes")
+    table = _table("account", "state", "token", "", "login", "", "refreshed", "next")
     for account in accounts:
-        phase = account["phase"]
+        phase, token = account["phase"], account["token"] or {}
         table.add_row(
             account["name"],
             Text(phase.replace("_", " "), style=STYLES.get(phase, "red")),
-            *_token_left(account["token"], now),
-            _left(account["grant_expires_at"], now),
-            _left(account["next_refresh_at"], now),
-            str(account["refreshes"]),
+            *_left(token.get("issued_at"), token.get("expires_at"), USUAL_TOKEN_SECONDS, now),
+            *_left(account["granted_at"], account["grant_expires_at"], USUAL_LOGIN_SECONDS, now),
+            _ago(account["last_refresh_at"], now),
+            _in(account["next_refresh_at"], now),
         )
     return table
 
 
-def _token_left(token: dict[str, Any] | None, now: float) -> tuple[RenderableType, RenderableType]:
-    if token is None:
-        return Text("none", style="red"), ""
-    expires_at, issued_at = token["expires_at"], token["issued_at"]
-    life = max(1, expires_at - issued_at if issued_at else USUAL_TOKEN_SECONDS)
-    left = expires_at - now
+def _left(
+    begin: float | None, end: float | None, usual: float, now: float
+) -> tuple[RenderableType, RenderableType]:
+    """A bar of the life that is left, and the time in words."""
+    if end is None:
+        return "", ""
+    life, left = max(1.0, end - begin if begin else usual), end - now
     if left <= 0:
-        return Text(f"expired {duration(-left)} ago", style="red"), ""
+        return "", Text(f"over {duration(-left)} ago", style="red")
     style = "red" if left < LITTLE_LEFT * life else "green"
-    bar = ProgressBar(total=life, completed=left, width=20, complete_style=style)
-    return bar, duration(left)
+    # Blocks: a bar of colours alone is lost in a copy, or without them.
+    return Bar(life, 0, left, width=10, color=style, bgcolor="bright_black"), duration(left)
 
 
-def _left(moment: float | None, now: float) -> str:
+def _in(moment: float | None, now: float) -> str:
     if moment is None:
         return ""
     return duration(moment - now) if moment > now else "now"
+
+
+def _ago(moment: float | None, now: float) -> str:
+    return f"{duration(now - moment)} ago" if moment else ""
 
 
 def _receivers_table(accounts: list[dict[str, Any]], now: float) -> Table:
@@ -97,7 +102,7 @@ def _receiver_row(receiver: dict[str, Any], now: float) -> tuple[RenderableType,
         receiver["program"] or receiver["path"],
         str(receiver["pid"] or ""),
         str(receiver["generation"] or ""),
-        f"{duration(now - fed)} ago" if fed else "never",
+        _ago(fed, now) or "never",
         short_time(latency) if latency is not None else "",
         Text(trouble, style="red"),
     )

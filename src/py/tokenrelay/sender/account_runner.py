@@ -180,6 +180,7 @@ class AccountRunner:
             "name": self.name,
             "phase": state.phase,
             "token": None if state.token is None else describe_token(state.token),
+            "granted_at": None if state.token is None else state.token.granted_at,
             "grant_expires_at": None if state.token is None else state.token.grant_expires_at,
             "login_warning": self._watch.warning,
             "last_refresh_at": state.last_refresh_at,
