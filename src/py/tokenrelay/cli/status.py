@@ -80,8 +80,8 @@ def _collect(context: typer.Context, option: Path | None) -> dict[str, Any]:
 
 def _read_account(account: Account) -> dict[str, Any]:
     from tokenrelay.sender import warnings
-    from tokenrelay.sender.account_runner import describe_token
     from tokenrelay.sender.attempt import login_end
+    from tokenrelay.sender.tokens import describe_token
     from tokenrelay.sender.vault import Vault
 
     vault = Vault.of(account)

@@ -17,7 +17,7 @@ from tokenrelay.sender.mirror import Mirror
 from tokenrelay.sender.oauth import TokenEndpoint
 from tokenrelay.sender.refresher import Refresher
 from tokenrelay.sender.schedule import LONGEST_SLEEP
-from tokenrelay.sender.tokens import TokenSet, fingerprint
+from tokenrelay.sender.tokens import TokenSet, describe_token
 from tokenrelay.sender.vault import Vault
 
 if TYPE_CHECKING:
@@ -212,13 +212,3 @@ class AccountRunner:
         except SenderError as error:
             return error
         return None
-
-
-def describe_token(token: TokenSet) -> dict[str, Any]:
-    """Return what may be shown of a token."""
-    return {
-        "fingerprint": fingerprint(token.access_token),
-        "expires_at": token.expires_at,
-        "serial": token.serial,
-        "issued_at": token.issued_at,
-    }

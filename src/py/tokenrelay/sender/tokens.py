@@ -76,3 +76,13 @@ class TokenSet:
             f"TokenSet(access={fingerprint(self.access_token)}, refresh={refresh}, "
             f"serial={self.serial}, expires_at={self.expires_at}, granted_at={self.granted_at})"
         )
+
+
+def describe_token(token: TokenSet) -> dict[str, Any]:
+    """What may be shown of a token."""
+    return {
+        "fingerprint": fingerprint(token.access_token),
+        "expires_at": token.expires_at,
+        "serial": token.serial,
+        "issued_at": token.issued_at,
+    }
