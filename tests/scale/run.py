@@ -66,6 +66,7 @@ class Outcome:
     peak: int
     cpu: float
     seconds: float
+    slowest_sync: float
 
     @property
     def sound(self) -> bool:
@@ -84,7 +85,8 @@ answers, asked {seen.get("requests to the dead port", 0)} times
 at least {self.least_left:.1f} s left
   age of a token when replaced: {_spread(self.ages)}
   sender: {self.memory / 2**20:.1f} MiB resident (peak {self.peak / 2**20:.1f}), \
-{100 * self.cpu / self.seconds:.2f} % of a core"""
+{100 * self.cpu / self.seconds:.2f} % of a core; the disk's slowest fsync took \
+{self.slowest_sync:.2f} s"""
 
 
 def run(load: Load) -> Outcome:
@@ -105,7 +107,7 @@ def run(load: Load) -> Outcome:
         for program in programs:
             program.wait_for_event("ready", timeout=PATIENCE)
         used, began = cpu_seconds(sender.pid), time.monotonic()
-        time.sleep(load.seconds)
+        slowest_sync = watch_disk(root / "probe", load.seconds)
         used, lasted = cpu_seconds(sender.pid) - used, time.monotonic() - began
         memory, peak = resident(sender.pid)
         seen = [_end(program) for program in programs]
@@ -123,7 +125,20 @@ def run(load: Load) -> Outcome:
         peak=peak,
         cpu=used,
         seconds=lasted,
+        slowest_sync=slowest_sync,
     )
+
+
+def watch_disk(probe: Path, seconds: float) -> float:
+    """Seconds of the slowest fsync(2) in this time: no refresh can be quicker than the disk."""
+    slowest, end = 0.0, time.monotonic() + seconds
+    with probe.open("wb", buffering=0) as file:
+        while (began := time.monotonic()) < end:
+            file.write(b"x")
+            os.fsync(file.fileno())
+            slowest = max(slowest, time.monotonic() - began)
+            time.sleep(min(0.5, max(0.0, end - time.monotonic())))
+    return slowest
 
 
 def cpu_seconds(pid: int) -> float:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pty
 import stat
+import subprocess
 import time
 import tomllib
 from pathlib import Path
@@ -11,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from support.programs import TOKENRELAY
 from tokenrelay.paths import Environment
 from tokenrelay.sender.config import load_config
 from tokenrelay.sender.errors import ConfigurationError
@@ -33,6 +38,28 @@ def configured(host: Host) -> Host:
     return host
 
 
+def run_in_terminal(host: Host, command: str, *talk: tuple[str, str]) -> str:
+    """What a command shows in a terminal where each question gets its answer."""
+    terminal, end = pty.openpty()
+    process = subprocess.Popen(
+        [*TOKENRELAY, command], env=host.environment, stdin=end, stdout=end, stderr=end,
+        start_new_session=True,
+    )  # fmt: skip
+    os.close(end)
+    said, seen = b"", 0
+    for question, answer in talk:
+        while (found := said.find(question.encode(), seen)) < 0:
+            said += os.read(terminal, 4096)
+        seen = found + len(question)
+        os.write(terminal, answer.encode() + b"\n")
+    with contextlib.suppress(OSError):  # EIO: nobody holds the other end any more
+        while more := os.read(terminal, 4096):
+            said += more
+    os.close(terminal)
+    assert process.wait(30) == 0, said
+    return said.decode()
+
+
 def login_file(host: Host, content: Any) -> str:
     path = host.root / "login.json"
     path.write_text(content if isinstance(content, str) else json.dumps(content))
@@ -45,7 +72,7 @@ def test_init_writes_a_private_file_that_lacks_only_what_the_user_knows(
 ) -> None:
     done = run("init", "--provider", provider)
     assert done.stdout.strip() == str(host.config)
-    assert "tokenrelay import FILE" in done.stderr
+    assert "Next: tokenrelay login" in done.stderr
     assert stat.S_IMODE(host.config.stat().st_mode) == 0o600
     written = host.config.read_text()
     assert account in tomllib.loads(written)["accounts"]
@@ -63,7 +90,7 @@ def test_every_commented_key_of_the_template_is_one_that_is_known(
     secret.write_text("s")
     filled = {
         "client_id": '"c"',
-        "token_url": '"https://localhost/token"',
+        "issuer": '"https://localhost"',
         "client_secret_file": f'"{secret}"',
     }
     lines = []
@@ -74,6 +101,41 @@ def test_every_commented_key_of_the_template_is_one_that_is_known(
     config = load_config(host.config, Environment.current())
     assert config.select().name == account
     assert config.sender.log_format == "json"
+
+
+def test_init_asks_in_a_terminal_and_writes_what_works(host: Host) -> None:
+    said = run_in_terminal(
+        host,
+        "init",
+        ("Provider", "generic"),
+        ("Issuer", "http://example.com"),
+        ("Issuer", "https://localhost"),
+        ("client_id", "my-bot"),
+        ("client_secret", "s3cret"),
+    )
+    assert "must be https" in said
+    assert "s3cret" not in said
+    assert "Next: tokenrelay login" in said
+    account = load_config(host.config).select()
+    assert (account.issuer, account.client_id) == ("https://localhost", "my-bot")
+    assert account.client_secret is not None
+    assert account.client_secret.reveal() == "s3cret"
+    assert stat.S_IMODE(host.config.with_name("default.secret").stat().st_mode) == 0o600
+
+
+def test_init_knows_a_client_without_a_secret(host: Host) -> None:
+    talk = [("Provider", "generic"), ("Issuer", "https://localhost"), ("client_id", "my-bot")]
+    run_in_terminal(host, "init", *talk, ("client_secret", ""))
+    assert load_config(host.config).select().client_auth == "none"
+    assert not host.config.with_name("default.secret").exists()
+
+
+def test_init_takes_what_it_need_not_ask(run: Run, host: Host) -> None:
+    run("init", "--provider", "generic", "--issuer", "https://localhost", "--client-id", "my-bot")
+    assert 'client_id = "my-bot"' in host.config.read_text()
+    wrong = run("init", "--issuer", "http://example.com", "--force", succeed=False)
+    assert wrong.returncode == 2
+    assert "must be https" in wrong.stderr
 
 
 def test_init_never_overwrites_without_force(run: Run, host: Host) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
+from support.host import write_private
 from support.programs import RECEIVE, TOKENRELAY, Program, Start
 from tokenrelay import TokenReceiver
 
@@ -165,11 +167,37 @@ def test_listen_at_a_path_that_cannot_be_says_why(run: Run, short_path: Path) ->
     assert refused.stderr.startswith(f"tokenrelay: {path} exists and is not a socket")
 
 
-def test_a_closed_pipe_ends_listen_quietly(run: Run, short_path: Path, start: Start) -> None:
+def test_a_closed_pipe_ends_listen_quietly(short_path: Path, start: Start) -> None:
     path = short_path / "token.sock"
     command = " ".join([*TOKENRELAY, "listen", "--path", str(path), "| true"])
     pipeline = start("bash", "-o", "pipefail", "-c", command)
-    pipeline.wait_for(lambda line: str(path) in line.text)
-    run("send", "test_token", "--to", str(path))
-    pipeline.wait()
+    assert pipeline.wait() == 0
     assert [line.text for line in pipeline.lines if str(path) not in line.text] == []
+
+
+def test_listen_ends_when_its_reader_has_seen_enough(
+    start: Start, run: Run, short_path: Path
+) -> None:
+    """`head` ends after the first token; no second one has to come."""
+    path = short_path / "token.sock"
+    command = f"set -o pipefail; {shlex.join(TOKENRELAY)} listen --path {path} --json | head -n 1"
+    listening = start("bash", "-c", command)
+    listening.wait_for(lambda line: line.text == f"listening on {path}; Ctrl-C ends it")
+    run("send", "test_token", "--to", str(path))
+    assert listening.wait() == 0
+    assert [line.stream for line in listening.lines] == ["err", "out"]
+    assert not path.exists()
+
+
+def test_show_into_a_closed_pipe_is_quiet(host: Host) -> None:
+    write_private(
+        host.config, '[accounts.main]\nclient_id = "c"\ntoken_url = "https://localhost/"\n'
+    )
+    host.state.mkdir(mode=0o700)
+    token = {"access_token": "a", "expires_at": FAR_FUTURE}
+    write_private(host.token_file(), json.dumps(token))
+    done = subprocess.run(
+        ["bash", "-c", f"{shlex.join(TOKENRELAY)} show | true"], env=host.environment,
+        capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    assert done.stderr == ""

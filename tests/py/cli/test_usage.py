@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from support.programs import TOKENRELAY
 from tokenrelay.cli.app import COMMANDS
 
 if TYPE_CHECKING:
@@ -35,6 +36,38 @@ def test_help_names_every_command_and_the_exit_codes(run: Run) -> None:
     text = run("--help").stdout
     assert all(f"\n  {command} " in text for command in COMMANDS)
     assert "nobody received" in text
+
+
+def test_a_bare_command_is_help_and_says_what_comes_next(run: Run, host: Host) -> None:
+    assert run().stdout.endswith("\nNext: tokenrelay init\n")
+    host.config.touch()
+    assert run().stdout.endswith("\nNext: tokenrelay status\n")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_completes_commands(host: Host, shell: str) -> None:
+    shown = subprocess.run(
+        [*TOKENRELAY, "--show-completion", shell], env=host.environment, capture_output=True,
+        text=True, timeout=30, check=False,
+    )  # fmt: skip
+    assert "_TOKENRELAY_COMPLETE" in shown.stdout, shown.stderr
+
+
+def test_bash_completes_a_command_and_an_option(host: Host) -> None:
+    def complete(words: str, number: int) -> list[str]:
+        environment = {
+            **host.environment,
+            "_TOKENRELAY_COMPLETE": "complete_bash",
+            "COMP_WORDS": words,
+            "COMP_CWORD": str(number),
+        }
+        done = subprocess.run(
+            TOKENRELAY, env=environment, capture_output=True, text=True, timeout=30, check=False
+        )
+        return done.stdout.split()
+
+    assert complete("tokenrelay st", 1) == ["status"]
+    assert complete("tokenrelay status --w", 2) == ["--watch"]
 
 
 @pytest.mark.parametrize(

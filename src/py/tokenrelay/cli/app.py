@@ -28,12 +28,13 @@ from tokenrelay.cli import (
 from tokenrelay.cli import run as run_command
 from tokenrelay.cli.options import ConfigOption
 from tokenrelay.errors import TokenRelayError
+from tokenrelay.paths import config_file
 from tokenrelay.sender.errors import SenderError
 
 # Plain help: it prints in half the time of the boxed one and survives copy, paste and pipes.
 app: typer.Typer = typer.Typer(
     name="tokenrelay",
-    no_args_is_help=True,
+    invoke_without_command=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -88,6 +89,10 @@ def _root(
     5 nobody received.
     """
     context.obj = config
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        there = config_file(option=config).exists()
+        typer.echo(f"\nNext: tokenrelay {'status' if there else 'init'}")
 
 
 def run() -> int:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tokenrelay.cli.options import ConfigOption, config_path
 from tokenrelay.cli.output import note, write
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tokenrelay.cli.init_template import Answers
 
 
 class Preset(StrEnum):
@@ -20,91 +26,129 @@ class Preset(StrEnum):
     generic = "generic"
 
 
-HEAD = """\
-# tokenrelay: who refreshes where, and who is fed. Every program of yours that listens
-# under an account's name is fed without being named here.
-"""
+def _check_issuer(url: str | None) -> str | None:
+    from tokenrelay.sender.config_values import check_endpoint
 
-ACCOUNTS = {
-    Preset.schwab: """
-[accounts.schwab]
-provider = "schwab"          # endpoints, 30-minute tokens, 7-day logins
-client_id = ""               # the "App Key" of your application at developer.schwab.com
-client_secret_file = "~/.config/tokenrelay/schwab.secret"   # holds the "Secret"; chmod 600
-# redirect_uri = "https://127.0.0.1:8182"                   # as registered with the application
-# refresh_every = "25m"
-# warn_before_login_ends = ["24h", "2h"]
-# warn_at = ["Sun 18:00"]    # remind then if the login will not last until the next such time
-""",
-    Preset.generic: """
-[accounts.default]
-provider = "generic"
-token_url = ""               # the provider's token endpoint: https://…
-client_id = ""               # the name the provider gave your application
-client_secret_file = "~/.config/tokenrelay/default.secret"  # chmod 600
-# client_auth = "basic"      # or "post"; "none" for a client without a secret
-# rotation_grace = "10s"     # how long a spent refresh token is taken again; "0s": never
-# refresh_every = "25m"      # default: 5/6 of the token's life
-# login_lifetime = "7d"      # where a login ends however often it is refreshed
-""",
-}
-
-TAIL = """\
-# sockets = ["/tmp/bigbrother_token.sock"]                  # receivers at fixed paths
-# mirror = ["~/bots/token.json"]                            # for programs that can only read a file
-# include_refresh_token = false
-# encrypt = "keyring"        # the token file, at rest; or "credential:NAME" of systemd
-# on_event = ["notify-send", "{event}", "{account}"]
-
-[sender]
-# log_format = "json"
-# log_level = "info"
-"""
+    try:
+        return check_endpoint(url) if url else url
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def init(
     context: typer.Context,
     *,
     provider: Annotated[
-        Preset,
+        Preset | None,
+        typer.Option("--provider", metavar="NAME", help="schwab or generic. Default: asked."),
+    ] = None,
+    issuer: Annotated[
+        str | None,
         typer.Option(
-            "--provider", metavar="PRESET", help="The template to write: schwab or generic."
+            "--issuer", metavar="URL", help="Of a generic provider.", callback=_check_issuer
         ),
-    ] = Preset.schwab,
+    ] = None,
+    client_id: Annotated[
+        str | None,
+        typer.Option("--client-id", metavar="ID", help="What the provider calls your application."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
     config: ConfigOption = None,
 ) -> None:
     """Write a commented configuration file.
 
+    In a terminal it asks for the little that only you know. A secret goes into a file of its own.
+
     \b
     Example:
-      tokenrelay init --provider schwab
+      tokenrelay init
+      tokenrelay init --provider generic --issuer https://login.example.com --client-id my-bot
     """
+    from tokenrelay.cli.init_template import render
+
     path = config_path(context, config).absolute()
-    _write(path, HEAD + ACCOUNTS[provider] + TAIL, force=force)
-    account = "schwab" if provider is Preset.schwab else "default"
+    if not force:
+        _check_absent(path)
+    answers, secret = _ask(path, provider, issuer, client_id)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if secret:
+        _write(Path(answers.secret_file), secret + "\n", force=force)
+    _write(path, render(answers), force=force)
     write(str(path))
-    note(
-        f"\nWritten. Next:\n"
-        f"  1. fill in the empty values:   ${{EDITOR:-vi}} {path}\n"
-        f"     and write the client's secret to the file that it names\n"
-        f"  2. log in:                     tokenrelay login {account}\n"
-        f"     or bring a login:           tokenrelay import FILE --account {account}\n"
-        f"  3. start the sender:           tokenrelay run\n"
+    _tell_next(path, answers, filled=bool(answers.complete and (secret or answers.public)))
+
+
+def _ask(
+    path: Path, provider: Preset | None, issuer: str | None, client_id: str | None
+) -> tuple[Answers, str]:
+    """What is known now, and the secret."""
+    from tokenrelay.cli.init_template import Answers
+
+    asking = sys.stdin.isatty()
+    if provider is None:
+        provider = (
+            Preset(_prompt("Provider (schwab, generic)", Preset)) if asking else Preset.schwab
+        )
+    generic = provider is Preset.generic
+    if asking and generic and issuer is None:
+        issuer = _prompt("Issuer, the provider's https:// address", _check_issuer)
+    if asking and client_id is None:
+        client_id = _prompt("client_id" if generic else "App Key", str)
+    secret = ""
+    if asking:
+        secret = typer.prompt(
+            "client_secret (not shown; empty: none)" if generic else "Secret (not shown)",
+            default="", hide_input=True, show_default=False, err=True,
+        )  # fmt: skip
+    account = "default" if generic else "schwab"
+    answers = Answers(
+        provider=provider.value,
+        secret_file=str(path.with_name(f"{account}.secret")),
+        client_id=client_id or "",
+        issuer=issuer or "",
+        public=asking and generic and not secret,
     )
+    return answers, secret
+
+
+def _prompt(question: str, check: Callable[[str], object]) -> str:
+    """One line; asked again while `check` raises."""
+    while True:
+        answer = str(typer.prompt(question, err=True)).strip()
+        try:
+            check(answer)
+        except (ValueError, typer.BadParameter) as error:
+            note(str(error))
+        else:
+            return answer
+
+
+def _tell_next(path: Path, answers: Answers, *, filled: bool) -> None:
+    if not filled:
+        note(
+            "Written. Fill in the empty values, and put the client's secret into the file that it "
+            f"names:\n  ${{EDITOR:-vi}} {path}"
+        )
+    note(f"A login that you have: tokenrelay import FILE --account {answers.account}")
+    note("Next: tokenrelay login")
+
+
+def _check_absent(path: Path) -> None:
+    from tokenrelay.sender.errors import SenderError
+
+    if path.exists():
+        raise SenderError(
+            f"{path} is there already and was left as it is. To replace it: tokenrelay init --force"
+        )
 
 
 def _write(path: Path, text: str, *, force: bool) -> None:
-    from tokenrelay.sender.errors import SenderError
-
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if force:
         path.unlink(missing_ok=True)
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        raise SenderError(
-            f"{path} is there already and was left as it is. To replace it: tokenrelay init --force"
-        ) from None
+        _check_absent(path)
+        raise
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)

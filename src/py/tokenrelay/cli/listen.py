@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import select
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 from queue import SimpleQueue
@@ -43,6 +45,7 @@ def listen(
     Example:
       tokenrelay listen schwab
       tokenrelay listen --path /tmp/my.sock --count 1
+      tokenrelay listen --json | head -n 1
     """
     from tokenrelay import TokenReceiver
 
@@ -51,16 +54,24 @@ def listen(
     else:
         receiver = TokenReceiver(path=str(path.absolute()))
     signal.signal(signal.SIGTERM, _end)
-    arrivals: SimpleQueue[tuple[Token, int]] = SimpleQueue()
+    arrivals: SimpleQueue[tuple[Token, int] | None] = SimpleQueue()
     receiver.subscribe(lambda token: arrivals.put((token, _boot_ns())))
+    threading.Thread(target=_wait_for_reader, args=(arrivals,), daemon=True).start()
     with receiver:
         note(f"listening on {receiver.path}; Ctrl-C ends it")
         received = 0
-        while count is None or received < count:
-            token, entered_ns = arrivals.get()
+        while (count is None or received < count) and (arrival := arrivals.get()):
             received += 1
-            fields = describe(token, entered_ns)
+            fields = describe(*arrival)
             write_json(fields) if as_json else write(_line(fields))
+
+
+def _wait_for_reader(arrivals: SimpleQueue[tuple[Token, int] | None]) -> None:
+    """End the listening when who reads our output has seen enough, not at the next token."""
+    output = select.poll()
+    output.register(sys.stdout.fileno(), 0)  # errors and hang-ups are told in any case
+    output.poll()
+    arrivals.put(None)
 
 
 def describe(token: Token, entered_ns: int) -> dict[str, Any]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
 
 from tokenrelay.cli.options import ConfigOption, read_config
+from tokenrelay.cli.output import note
 from tokenrelay.cli.sender import end_running
 
 
@@ -40,6 +42,13 @@ def run(
     # All that can fail comes before the end of the sender that works.
     chosen = read_config(context, config)
     configure_logs(log_format=chosen.sender.log_format, level=chosen.sender.log_level)
+    first = min(chosen.accounts)
+
+    def tell_next() -> None:
+        # Where a person reads, not a log.
+        if sys.stderr.isatty():
+            note(f"Next: tokenrelay listen {first} (in another terminal)")
+
     if replace:
         end_running()
-    raise typer.Exit(anyio.run(lambda: Service(chosen).run(once=once)))
+    raise typer.Exit(anyio.run(lambda: Service(chosen).run(once=once, ready=tell_next)))
