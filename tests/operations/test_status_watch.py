@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from terminal import Terminal
 
 from support.programs import TOKENRELAY
+from support.terminal import Terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from support.host import Host
     from support.programs import Program
@@ -24,8 +24,8 @@ BUILD = Path(__file__).parents[2] / "build" / "operations"
 
 
 @pytest.fixture
-def terminal(host: Host, program: Callable[[str], str]) -> Iterator[Terminal]:
-    with Terminal(program("tmux"), host.root, host.environment) as terminal:
+def terminal(host: Host) -> Iterator[Terminal]:
+    with Terminal(host.root, host.environment) as terminal:
         yield terminal
 
 

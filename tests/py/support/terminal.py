@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import subprocess
 from typing import TYPE_CHECKING, Self
 
@@ -16,9 +17,17 @@ PROMPT = "$ "
 
 
 class Terminal:
-    """One shell of 100 columns and 30 lines, on a tmux server of its own."""
+    """One shell of 100 columns and 30 lines in ``folder``, on a tmux server of its own.
 
-    def __init__(self, tmux: str, directory: Path, environment: Mapping[str, str]) -> None:
+    ``directory`` is for its own files; short, as a socket's path must be.
+    """
+
+    def __init__(
+        self, directory: Path, environment: Mapping[str, str], *, folder: Path | None = None
+    ) -> None:
+        tmux = shutil.which("tmux")
+        assert tmux is not None, "this test needs: apt-get install tmux"
+        self._folder = folder or directory
         self._tmux = (tmux, "-S", str(directory / "tmux.sock"), "-f", "/dev/null")
         self._log = directory / "terminal" / "log"
         self._log.parent.mkdir()
@@ -49,6 +58,12 @@ class Terminal:
         """What is to be seen now, without blanks at the ends of lines."""
         lines = self._do("capture-pane", "-p").splitlines()
         return "\n".join(line.rstrip() for line in lines).rstrip()
+
+    @property
+    def transcript(self) -> str:
+        """Everything since the beginning, what has left the screen included."""
+        lines = self._do("capture-pane", "-p", "-J", "-S", "-").splitlines()
+        return "\n".join(line.rstrip() for line in lines).strip()
 
     def type(self, text: str) -> None:
         """Type a line and press Enter."""
