@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from browser_support import BUILD, REPOSITORY, log_in_and_consent
 
-from support.terminal import Terminal
+from support.terminal import PROMPT, Terminal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,6 +41,8 @@ class User:
         self.commands: list[str] = []
 
     def type(self, command: str) -> None:
+        """At the prompt, so not before the command before has ended."""
+        self.terminal.wait_for(lambda screen: screen.endswith(PROMPT.strip()))
         self.commands.append(command)
         self.terminal.type(command)
 
