@@ -104,7 +104,9 @@ def test_configuration_that_others_may_write(patient: Patient) -> None:
 def test_configuration_changed_since_the_sender_read_it(patient: Patient) -> None:
     patient.host.config.touch()
     cure = f"kill -HUP {patient.sender.pid}"
-    expect(patient, "sender", "has not read the configuration", cure)
+    patient.follow(expect(patient, "sender", "has not read the configuration", cure))
+    patient.sender.wait_for_event("configuration reloaded")
+    assert patient.examine() == []
 
 
 def test_runtime_directory_open_to_others(patient: Patient) -> None:
@@ -180,8 +182,8 @@ def test_program_that_holds_the_senders_lock_and_does_not_answer(patient: Patien
 
 def test_sender_of_another_version(patient: Patient) -> None:
     patient.sender.terminate()
-    old = patient.run_python(OLD_SENDER, patient.host.runtime)
-    expect(patient, "sender", "of version 0.0.1", f"kill {old.pid}; tokenrelay run")
+    patient.run_python(OLD_SENDER, patient.host.runtime)
+    expect(patient, "sender", "of version 0.0.1", "tokenrelay run --replace")
 
 
 def test_socket_left_behind(patient: Patient) -> None:

@@ -1,17 +1,19 @@
-"""The page of the command line is what the commands say."""
+"""The page and the manual page of the command line are what the commands say."""
 
 from __future__ import annotations
 
 import importlib.util
 
+import pytest
 from pages import DOCS
 
 
-def test_the_page_is_up_to_date() -> None:
-    spec = importlib.util.spec_from_file_location("cli_page", DOCS / "cli.py")
+@pytest.mark.parametrize("writer", ["cli.py", "man.py"])
+def test_the_page_is_up_to_date(writer: str) -> None:
+    spec = importlib.util.spec_from_file_location("page_writer", DOCS / writer)
     assert spec is not None
     assert spec.loader is not None
-    writer = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(writer)
-    written = writer.PAGE.read_text()
-    assert written == writer.page(), "the commands have changed. Type: python docs/cli.py"
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    written = module.PAGE.read_text()
+    assert written == module.page(), f"the commands have changed. Type: python docs/{writer}"

@@ -110,7 +110,7 @@ def check_sender(facts: Facts) -> Iterator[Finding]:
             "sender",
             f"process {holder.pid} is of version {sender.version or 'unknown'}, "
             f"installed is {facts.version}",
-            f"kill {holder.pid}; tokenrelay run",
+            "tokenrelay run --replace",
         )
     elif _outdated(facts):
         yield fault(

@@ -7,11 +7,11 @@ import subprocess
 from typing import TYPE_CHECKING, Literal
 
 from tokenrelay.cli.diagnosis.facts import UnitFacts
+from tokenrelay.sender.units import UNIT_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-UNIT = "tokenrelay.service"
 PROPERTIES = ("LoadState", "ActiveState", "UnitFileState", "Result")
 ANSWER_SECONDS = 5.0
 
@@ -24,7 +24,7 @@ def gather_units() -> tuple[UnitFacts, ...]:
 
 def _gather_unit(manager: Literal["user", "system"]) -> UnitFacts | None:
     names = ",".join(PROPERTIES)
-    shown = _ask(["systemctl", f"--{manager}", "show", UNIT, f"--property={names}"])
+    shown = _ask(["systemctl", f"--{manager}", "show", UNIT_NAME, f"--property={names}"])
     if not {"LoadState", "ActiveState"} <= shown.keys():
         return None
     user = _ask(["loginctl", "show-user", str(os.geteuid()), "--property=Linger"])

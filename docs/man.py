@@ -1,11 +1,9 @@
-"""The manual page, made from the help of the commands: ``python -m tokenrelay.cli.manual``.
-
-Its output is kept as docs/tokenrelay.1, from where it is installed; a test compares the two.
-"""
+"""Writes docs/tokenrelay.1, the manual page, from the commands themselves: python docs/man.py"""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -15,7 +13,8 @@ from tokenrelay.cli.app import app
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-HEAD = r""".\" Made by python -m tokenrelay.cli.manual
+PAGE = Path(__file__).with_name("tokenrelay.1")
+HEAD = r""".\" Written by docs/man.py; a test compares.
 .TH TOKENRELAY 1
 .SH NAME
 tokenrelay \- every program on this host always holds a valid OAuth access token
@@ -57,17 +56,20 @@ The sockets.
 """
 
 
-def manual() -> str:
-    """The page, in the language of man(7)."""
-    group: Any = typer.main.get_command(app)
-    sections = (_command(name, command) for name, command in group.commands.items())
-    return HEAD + "".join(sections) + TAIL
+def page() -> str:
+    """The whole page, in the language of man(7), as the commands are now."""
+    return HEAD + "".join(_sections("tokenrelay", typer.main.get_group(app))) + TAIL
 
 
-def _command(name: str, command: Any) -> str:
+def _sections(path: str, command: Any) -> Iterator[str]:
+    for name, one in command.commands.items():
+        inner = f"{path} {name}"
+        yield from _sections(inner, one) if hasattr(one, "commands") else [_section(inner, one)]
+
+
+def _section(path: str, command: Any) -> str:
     plain = (one for one in command.params if one.param_type_name != "option")
-    arguments = " ".join(map(_argument, plain))
-    lines = [f".SS tokenrelay {name} {arguments}".rstrip(), *_text(command.help)]
+    lines = [f".SS {' '.join([path, *map(_argument, plain)])}", *_text(command.help)]
     for option in command.params:
         if option.param_type_name == "option":
             lines += [".TP", *_option(option)]
@@ -100,4 +102,4 @@ def _escaped(text: str) -> str:
 
 
 if __name__ == "__main__":
-    print(manual(), end="")
+    PAGE.write_text(page())
