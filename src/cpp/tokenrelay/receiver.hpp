@@ -25,8 +25,9 @@ class FollowUp;
 
 struct Options {
     std::string account = "default";  // binds RUNTIME/ACCOUNT/PROGRAM-PID-RANDOM.sock, or
-    std::string path{};               // this path, at most 107 bytes
-    std::string program{};            // label in the socket's name; default: the process's
+    // this path, at most 107 bytes; a socket that systemd listens on there for us is taken over
+    std::string path{};
+    std::string program{};  // label in the socket's name; default: the process's
     // Spin for this long after the last frame instead of sleeping: a core for microseconds.
     std::chrono::nanoseconds busy_poll{0};
     int cpu = -1;  // the receiver's thread stays on this processor

@@ -117,6 +117,8 @@ class TokenReceiver(_core.Receiver):
         account: binds a socket of its own below the account's runtime directory, where a sender
             finds it.
         path: binds this path instead, at most 107 bytes, unix(7); one receiver at a time owns it.
+            Where systemd listens there for this process, its socket is taken over,
+            sd_listen_fds(3).
         busy_poll: spin instead of sleeping, a core for microseconds; True, or the seconds after
             the last frame before sleeping.
         cpu: pin the receiver's threads to this processor.

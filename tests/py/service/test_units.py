@@ -51,6 +51,12 @@ def exposure(host: Host, path: Path) -> float:
     return float(found[1])
 
 
+@pytest.mark.parametrize("command", ["show", "install", "uninstall"])
+def test_every_command_has_help_with_an_example(host: Host, command: str) -> None:
+    text = run_command(host.environment, "service", command, "--help").stdout
+    assert f"Example:\n    tokenrelay service {command}" in text
+
+
 @SCOPES
 def test_systemd_finds_nothing_to_complain_of(host: Host, scope: str) -> None:
     path = host.root / UNIT

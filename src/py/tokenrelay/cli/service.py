@@ -211,7 +211,8 @@ def _start(manager: Manager, config: Path) -> None:
     from tokenrelay.sender.units import UNIT_NAME
 
     if not config.exists():
-        note(f"Not started: {config} is missing. Next: tokenrelay init, then this command again")
+        note(f"Not started: {config} is missing. Next: tokenrelay --config {config} init")
+        note("Then this command again")
         return
     # An upgrade counts from here: programs keep their token while the new one starts.
     running = manager.is_active(UNIT_NAME)

@@ -171,7 +171,8 @@ class AccountRunner:
 
     @property
     def _patience(self) -> float:
-        return LONGEST_SLEEP + self.account.timeout + RESTART_SECONDS + SLACK_SECONDS
+        # At most three requests between two signs of life: discovery looks at two places.
+        return LONGEST_SLEEP + 3 * self.account.timeout + RESTART_SECONDS + SLACK_SECONDS
 
     def status(self) -> dict[str, Any]:
         """Return the account's entry of the `status` reply; it holds no secret."""
