@@ -16,7 +16,9 @@ from tokenrelay.cli.output import note, write
 if TYPE_CHECKING:
     from tokenrelay.cli.systemctl import Manager
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Run the sender by systemd.")
+app: typer.Typer = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Run the sender by systemd."
+)
 
 SystemOption = Annotated[
     bool,

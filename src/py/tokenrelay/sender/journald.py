@@ -9,13 +9,15 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import TextIO
 
     from structlog.typing import EventDict, WrappedLogger
+
+    _Log = Callable[["JournalLogger", bytes], None]
 
 JOURNAL = "/run/systemd/journal/socket"
 PRIORITIES = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}  # syslog(3)
@@ -64,7 +66,12 @@ class JournalLogger:
         except OSError:
             print(_message(record), file=self._fallback, flush=True)
 
-    debug = info = warning = error = critical = exception = msg
+    debug: ClassVar[_Log] = msg
+    info: ClassVar[_Log] = msg
+    warning: ClassVar[_Log] = msg
+    error: ClassVar[_Log] = msg
+    critical: ClassVar[_Log] = msg
+    exception: ClassVar[_Log] = msg
 
 
 def _field_name(name: str) -> str:

@@ -129,33 +129,33 @@ class _Counts:
     """What is counted as it happens."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.refreshes = Counter(
+        self.refreshes: Counter = Counter(
             "tokenrelay_refresh_attempts",
             "Requests to the token endpoint, by what became of them",
             ["account", "outcome"],
             registry=registry,
         )
-        self.refresh_seconds = Histogram(
+        self.refresh_seconds: Histogram = Histogram(
             "tokenrelay_refresh_duration_seconds",
             "How long requests to the token endpoint took",
             ["account"],
             buckets=REFRESH_BUCKETS,
             registry=registry,
         )
-        self.deliveries = Counter(
+        self.deliveries: Counter = Counter(
             "tokenrelay_deliveries",
             "Tokens that a receiver took",
             ["account"],
             registry=registry,
         )
-        self.delivery_seconds = Histogram(
+        self.delivery_seconds: Histogram = Histogram(
             "tokenrelay_delivery_latency_seconds",
             "From sending a token to the receiver's answer",
             ["account"],
             buckets=DELIVERY_BUCKETS,
             registry=registry,
         )
-        self.rejects = Counter(
+        self.rejects: Counter = Counter(
             "tokenrelay_delivery_rejects",
             "Tokens that a receiver did not take, by its code",
             ["account", "code"],

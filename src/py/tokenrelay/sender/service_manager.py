@@ -19,7 +19,7 @@ class ServiceManager:
         variables = os.environ if variables is None else variables
         # An abstract address begins with a NUL byte, unix(7), which no variable can hold.
         self._address = variables.get("NOTIFY_SOCKET", "").replace("@", "\0", 1)
-        self.watchdog = _watchdog_seconds(variables)
+        self.watchdog: float | None = _watchdog_seconds(variables)
         """Seconds within which systemd wants a sign of life; None where it wants none."""
 
     def ready(self, status: str) -> None:
