@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from support.host import Host
 
 LATER = 4102444800
+# To its last blank: that comes after getpass(3) has thrown away what was typed ahead.
+HIDDEN = "client_secret (not shown; empty: none): "
 LOGIN = {"access_token": "access-a", "refresh_token": "refresh-a", "expires_at": LATER}
 
 
@@ -111,7 +113,7 @@ def test_init_asks_in_a_terminal_and_writes_what_works(host: Host) -> None:
         ("Issuer", "http://example.com"),
         ("Issuer", "https://localhost"),
         ("client_id", "my-bot"),
-        ("client_secret", "s3cret"),
+        (HIDDEN, "s3cret"),
     )
     assert "must be https" in said
     assert "s3cret" not in said
@@ -125,7 +127,7 @@ def test_init_asks_in_a_terminal_and_writes_what_works(host: Host) -> None:
 
 def test_init_knows_a_client_without_a_secret(host: Host) -> None:
     talk = [("Provider", "generic"), ("Issuer", "https://localhost"), ("client_id", "my-bot")]
-    run_in_terminal(host, "init", *talk, ("client_secret", ""))
+    run_in_terminal(host, "init", *talk, (HIDDEN, ""))
     assert load_config(host.config).select().client_auth == "none"
     assert not host.config.with_name("default.secret").exists()
 

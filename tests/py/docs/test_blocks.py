@@ -40,21 +40,27 @@ def of(*languages: str) -> pytest.MarkDecorator:
 
 @of("toml")
 def test_a_configuration_loads(block: Block, short_path: Path) -> None:
-    for name in re.findall(r'client_secret_file = "~/(.*?)"', block.text):
+    for name in re.findall(
+        r'client_secret_file = "(?:~|\$CREDENTIALS_DIRECTORY)/(.*?)"', block.text
+    ):
         secret = short_path / name
-        secret.parent.mkdir(parents=True)
+        secret.parent.mkdir(parents=True, exist_ok=True)
         secret.touch(mode=0o600)
         secret.write_text("secret")
     path = short_path / "tokenrelay.toml"
     path.touch(mode=0o600)
     path.write_text(_whole_configuration(block.text))
-    load_config(path, Environment({}, 1000, short_path, Path.is_dir))
+    variables = {"CREDENTIALS_DIRECTORY": str(short_path)}
+    load_config(path, Environment(variables, 1000, short_path, Path.is_dir))
 
 
 def _whole_configuration(text: str) -> str:
     if "client_id" in text:
         return text
-    return ACCOUNT + text.replace("[accounts.schwab]\n", "")
+    account = ACCOUNT
+    if "client_secret_file" in text:
+        account = account.replace('client_secret = "secret"\n', "")
+    return account + text.replace("[accounts.schwab]\n", "")
 
 
 @of("json")

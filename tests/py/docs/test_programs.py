@@ -49,6 +49,7 @@ def localized(text: str, api: StrictApi) -> str:
     """The program with the example's server replaced by ours, which has no certificate."""
     local = "grpc.local_channel_credentials(grpc.LocalConnectionType.LOCAL_TCP)"
     replacements = {
+        'TokenReceiver("default")': 'TokenReceiver("schwab")',
         "https://api.example.com": api.origin,
         "wss://api.example.com": api.origin.replace("http", "ws"),
         "api.example.com:443": api.grpc_target,
