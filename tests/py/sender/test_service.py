@@ -141,7 +141,9 @@ def test_a_sender_feeds_receivers_and_answers_commands(
         token = ask(host, "token", account="main")
         assert token["access_token"] == "access-1"
         status = status_once_delivered(host, frame["serial"])
-    assert status.keys() == {"ok", "pid", "started_at", "accounts"}
+    assert status.keys() == {
+        "ok", "pid", "started_at", "version", "config", "configured_at", "accounts",
+    }  # fmt: skip
     assert (status["ok"], status["pid"]) == (True, sender.pid)
     (account,) = status["accounts"]
     assert account["token"].keys() == {"fingerprint", "expires_at", "serial", "issued_at"}

@@ -55,8 +55,20 @@ def _accounts_table(accounts: list[dict[str, Any]], now: float) -> Table:
         table.add_row(
             account["name"],
             Text(phase.replace("_", " "), style=STYLES.get(phase, "red")),
-            *_left(token.get("issued_at"), token.get("expires_at"), USUAL_TOKEN_SECONDS, now),
-            *_left(account["granted_at"], account["grant_expires_at"], USUAL_LOGIN_SECONDS, now),
+            *_left(
+                token.get("issued_at"),
+                token.get("expires_at"),
+                USUAL_TOKEN_SECONDS,
+                now,
+                gone="expired",
+            ),
+            *_left(
+                account["granted_at"],
+                account["grant_expires_at"],
+                USUAL_LOGIN_SECONDS,
+                now,
+                gone="over",
+            ),
             _ago(account["last_refresh_at"], now),
             _in(account["next_refresh_at"], now),
         )
@@ -64,14 +76,14 @@ def _accounts_table(accounts: list[dict[str, Any]], now: float) -> Table:
 
 
 def _left(
-    begin: float | None, end: float | None, usual: float, now: float
+    begin: float | None, end: float | None, usual: float, now: float, *, gone: str
 ) -> tuple[RenderableType, RenderableType]:
     """A bar of the life that is left, and the time in words."""
     if end is None:
         return "", ""
     life, left = max(1.0, end - begin if begin else usual), end - now
     if left <= 0:
-        return "", Text(f"over {duration(-left)} ago", style="red")
+        return "", Text(f"{gone} {duration(-left)} ago", style="red")
     style = "red" if left < LITTLE_LEFT * life else "green"
     # Blocks: a bar of colours alone is lost in a copy, or without them.
     return Bar(life, 0, left, width=10, color=style, bgcolor="bright_black"), duration(left)
