@@ -20,6 +20,7 @@ from tokenrelay.sender.clock import SystemClock
 from tokenrelay.sender.config import Config, SenderSettings
 from tokenrelay.sender.logs import get_log
 from tokenrelay.sender.service import Service
+from tokenrelay.sender.meter import NO_METER
 from tokenrelay.sender.service_manager import ServiceManager
 
 if TYPE_CHECKING:
@@ -109,6 +110,8 @@ def test_a_refresh_loop_without_a_sign_of_life_is_stalled(
     runner = AccountRunner(
         account(short_path / "token.json", "http://127.0.0.1:9/"),
         runtimes=(short_path / "run",),
+        watch=None,
+        meter=NO_METER,
         clock=SystemClock(),
         log=get_log(),
     )
