@@ -19,8 +19,8 @@ from tokenrelay.sender.account_runner import AccountRunner
 from tokenrelay.sender.clock import SystemClock
 from tokenrelay.sender.config import Config, SenderSettings
 from tokenrelay.sender.logs import get_log
-from tokenrelay.sender.service import Service
 from tokenrelay.sender.meter import NO_METER
+from tokenrelay.sender.service import Service
 from tokenrelay.sender.service_manager import ServiceManager
 
 if TYPE_CHECKING:
