@@ -17,9 +17,10 @@ def main() -> int:
     parser.add_argument("--programs", type=int, default=3, help="each with every account")
     parser.add_argument("--seconds", type=float, default=600.0)
     parser.add_argument("--life", type=int, default=120, help="of a token, in seconds")
-    parser.add_argument("--timeout", type=float, default=4.0, help="of a request, in seconds")
+    parser.add_argument("--timeout", type=float, default=8.0, help="of a request, in seconds")
     parser.add_argument("--fail", type=float, default=0.05, help="share of requests that fail")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--expired", action="store_true", help="all tokens are, at the start")
     options = vars(parser.parse_args())
     sound = True
     for accounts in options.pop("accounts"):

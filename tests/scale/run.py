@@ -31,15 +31,17 @@ DEAD_SHARE = 0.02  # of the accounts, at a provider that never answers
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What is asked of one sender; times in seconds."""
+    """What is asked of one sender; times in seconds. ``expired``: all tokens are, as after a night
+    without it, so that everything is refreshed at once."""
 
     accounts: int
     programs: int = 3
     seconds: float = 600.0
     life: int = 120
-    timeout: float = 4.0
+    timeout: float = 8.0
     fail: float = 0.05
     seed: int = 1
+    expired: bool = False
 
     @property
     def names(self) -> list[str]:
@@ -166,7 +168,7 @@ def _prepare(host: Host, load: Load, healthy: int, dead: int) -> None:
                 f'[accounts.{name}]\nclient_id = "c"\ntimeout = "{load.timeout}s"\n'
                 f'token_url = "http://127.0.0.1:{port}/token"\n'
             )
-            issued = now - random.randrange(load.life // 2)
+            issued = now - (load.life if load.expired else random.randrange(load.life // 2))
             token = {
                 "access_token": f"access.{name}.0",
                 "refresh_token": f"{name}.0",

@@ -22,6 +22,7 @@ from tokenrelay.sender.logs import get_log
 from tokenrelay.sender.meter import NO_METER
 from tokenrelay.sender.service import Service
 from tokenrelay.sender.service_manager import ServiceManager
+from tokenrelay.sender.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -114,6 +115,7 @@ def test_a_refresh_loop_without_a_sign_of_life_is_stalled(
         meter=NO_METER,
         clock=SystemClock(),
         log=get_log(),
+        turns=Turns(),
     )
 
     async def main() -> None:

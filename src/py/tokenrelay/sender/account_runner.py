@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tokenrelay.sender.inotify import DirectoryWatch
     from tokenrelay.sender.meter import Meter
     from tokenrelay.sender.refresher_state import Phase
+    from tokenrelay.sender.turns import Turns
 
 SETTLE_SECONDS = 5.0
 RESTART_SECONDS = 10.0
@@ -46,6 +47,7 @@ class AccountRunner:
         *,
         runtimes: tuple[Path, ...],
         watch: DirectoryWatch | None,
+        turns: Turns,
         meter: Meter,
         clock: Clock,
         log: FilteringBoundLogger,
@@ -78,6 +80,7 @@ class AccountRunner:
             random=SystemRandom(),
             log=log,
             sleep=self._sleep,
+            turns=turns.of(account),
         )
         self._mirror = Mirror(
             account.mirror, include_refresh_token=account.include_refresh_token, log=self._log

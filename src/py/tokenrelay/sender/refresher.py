@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 import anyio
@@ -24,7 +24,7 @@ from tokenrelay.sender.refresher_state import Phase, RefresherState
 from tokenrelay.sender.schedule import Instant, RequestPace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
     from random import Random
 
     from structlog.typing import FilteringBoundLogger
@@ -40,13 +40,14 @@ LOOK_SECONDS = 1.0  # how soon a new login is noticed where one is needed
 MISCONFIGURED_WAIT = 900.0
 LOCK_POLL, LOCK_PATIENCE = 0.05, 30.0
 SAVE_AGAIN, SAVE_PATIENCE = 1.0, 10.0
+SIGN_OF_LIFE = 10.0  # while others take their turns
 
 
 class Refresher:
     """Refreshes one account. All methods belong to the event loop's thread.
 
     ``publish`` gets the stored token first, if it is still valid, then each new one once it is on
-    disk. It must not block.
+    disk. It must not block. ``turns``: shared with those who ask the same provider.
     """
 
     def __init__(
@@ -60,8 +61,10 @@ class Refresher:
         random: Random,
         log: FilteringBoundLogger,
         sleep: Sleep = anyio.sleep,
+        turns: anyio.CapacityLimiter | None = None,
     ) -> None:
         self._account, self._vault = account, vault
+        self._turns = turns or anyio.CapacityLimiter(1)
         self._clock, self._random, self._sleep = clock, random, sleep
         self._log = log.bind(account=account.name)
         self._spender = Spender(account, endpoint, clock=clock, sleep=sleep, log=self._log)
@@ -256,12 +259,26 @@ class Refresher:
                 return self._held.token or current
             self._check_allowed(transaction, current, forced)
             while True:
-                spent = await self._spender.spend(transaction, serial_above=self._held.serial)
+                async with self._turn():
+                    spent = await self._spender.spend(transaction, serial_above=self._held.serial)
                 lease = self._apply(spent)
                 if not transaction.unsaved or await self._save(transaction, lease, forced):
                     self._phase, self._last_error = "ok", None
                     self._seen = self._vault.version()
                     return self._held.token or transaction.token
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        while True:
+            with anyio.move_on_after(SIGN_OF_LIFE) as waiting:
+                await self._turns.acquire()
+            if not waiting.cancelled_caught:
+                break
+            await self._sleep(0.0)
+        try:
+            yield
+        finally:
+            self._turns.release()
 
     async def _lock(self, stack: ExitStack) -> Transaction:
         for _ in range(int(LOCK_PATIENCE / LOCK_POLL)):

@@ -26,6 +26,7 @@ from tokenrelay.sender.meter import NO_METER
 from tokenrelay.sender.process import allow_all_descriptors, forbid_core_dumps
 from tokenrelay.sender.running_accounts import RunningAccounts
 from tokenrelay.sender.service_manager import ServiceManager
+from tokenrelay.sender.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -47,6 +48,7 @@ class Service:
         self._clock = clock or SystemClock()
         self._log = get_log()
         self._runtimes = runtime_directories()
+        self._turns = Turns()
         self._manager = ServiceManager()
         self._terminal = os.isatty(0)
         self._refused: ConfigurationError | None = None
@@ -94,6 +96,7 @@ class Service:
             account,
             runtimes=self._runtimes,
             watch=watch,
+            turns=self._turns,
             meter=NO_METER if metrics is None else metrics.meter(account.name),
             clock=self._clock,
             log=self._log,
