@@ -55,8 +55,9 @@ class User:
         return str(NEXT.findall(self.terminal.transcript)[-1])
 
     def answer(self, question: str, text: str) -> None:
-        self.terminal.wait_for(lambda screen: question in screen.splitlines()[-1])
-        self.terminal.type(text)
+        terminal = self.terminal
+        terminal.wait_for(lambda screen: question in screen.splitlines()[-1] and terminal.asks)
+        terminal.type(text)
 
 
 @pytest.mark.timeout(600)

@@ -60,6 +60,11 @@ class Terminal:
         return "\n".join(line.rstrip() for line in lines).rstrip()
 
     @property
+    def asks(self) -> bool:
+        """Whether a question ends what was written last, and an answer would be read."""
+        return self._log.read_text(errors="replace").endswith(": ")
+
+    @property
     def transcript(self) -> str:
         """Everything since the beginning, what has left the screen included."""
         lines = self._do("capture-pane", "-p", "-J", "-S", "-").splitlines()
