@@ -46,7 +46,7 @@ class RefreshProcess:
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(patience)
         self._socket.connect(str(server))
-        self._lines = self._socket.makefile("rw")
+        self._lines = self._socket.makefile()
         self._say(json.dumps(order))
         ready = json.loads(self._lines.readline())
         self.pid: int = ready["main"]
@@ -72,8 +72,8 @@ class RefreshProcess:
         return [json.loads(line) for line in lines if line.endswith("\n")]
 
     def _say(self, line: str) -> None:
-        self._lines.write(line + "\n")
-        self._lines.flush()
+        # Unbuffered: what a process killed meanwhile did not take is not sent again at close.
+        self._socket.sendall(f"{line}\n".encode())
 
 
 @dataclass(slots=True)

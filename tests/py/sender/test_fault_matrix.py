@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
 from reliability import crowd, faults
-from reliability.laboratory import Laboratory
+from reliability.laboratory import PATIENCE, Laboratory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +31,14 @@ def test_no_fault_at_a_system_call_costs_the_login(laboratory: Laboratory) -> No
     assert len(cases) >= 150
     # Prime to the number of faults, so that each is met.
     assert broken(faults.run(laboratory, cases[::11])) == []
+
+
+def test_process_killed_while_it_waits_has_said_nothing(laboratory: Laboratory) -> None:
+    process = laboratory.subject().process()
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.ended_within(PATIENCE)
+    process.go()
+    assert process.results() == []
 
 
 def test_short_writes_leave_the_file_whole(laboratory: Laboratory) -> None:
