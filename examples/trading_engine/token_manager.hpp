@@ -1,6 +1,5 @@
-// TokenManager: the engine's one place for tokens. Before, a bot of this kind refreshed here, or was
-// handed a new token by whatever did; now a receiver does the handing over, and the rest of the
-// engine need not know.
+// TokenManager: the engine's one place for tokens. A receiver hands each new one over; the rest of
+// the engine need not know how.
 #pragma once
 
 #include <cstdint>

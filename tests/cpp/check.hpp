@@ -30,6 +30,8 @@ inline void fail(const char* file, int line, const std::string& what) {
     std::fprintf(stderr, "%s:%d: %s\n", file, line, what.c_str());
 }
 
+inline void skipped(const char* reason) { std::fprintf(stderr, "skipped: %s\n", reason); }
+
 template <class A, class B>
 void equal(const A& a, const B& b, const char* text, const char* file, int line) {
     if (a == b) return;
@@ -65,6 +67,11 @@ inline int run(int count, char** arguments) {
     static void name();                                            \
     static const check::Registered registered_##name{#name, name}; \
     static void name()
+// Ends the test where it cannot be run, and says so.
+#define SKIP_UNLESS(condition, reason)                   \
+    do {                                                 \
+        if (!(condition)) return check::skipped(reason); \
+    } while (false)
 #define CHECK(condition) \
     ((condition) ? void() : check::fail(__FILE__, __LINE__, "not true: " #condition))
 #define CHECK_EQUAL(a, b) check::equal((a), (b), #a, __FILE__, __LINE__)

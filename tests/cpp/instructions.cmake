@@ -28,6 +28,7 @@ function(check what function expected)
   endif()
 endfunction()
 
-check(frame serve_a_frame 4125)
+check(usual_frame serve_a_frame 2060)
+check(other_frame serve_a_frame 3990)
 check(current read_with_a_guard 16)
 check(reader read_with_a_reader 10)

@@ -1,5 +1,5 @@
 // The work of one frame and of one read, for callgrind to count: see instructions.cmake.
-//   instructions frame|current|reader COUNT
+//   instructions usual_frame|other_frame|current|reader COUNT
 #include <sys/syscall.h>
 
 #include <cerrno>
@@ -12,6 +12,7 @@
 #include "tokenrelay/frame.hpp"
 #include "tokenrelay/message.hpp"
 #include "tokenrelay/store.hpp"
+#include "tokenrelay/usual_frame.hpp"
 
 using namespace tokenrelay;
 
@@ -19,9 +20,10 @@ namespace {
 
 constexpr Now kNow{1'700'000'000'000'000'000, 1'000'000'000};
 
-std::string frame(int serial) {
+// `blank`: where other senders may write one.
+std::string frame(int serial, std::string_view blank) {
     const std::string digits = std::to_string(1'000'000 + serial);
-    return R"({"access_token":")" + std::string(1263, 'k') + digits +
+    return R"({"access_token":)" + std::string(blank) + '"' + std::string(1263, 'k') + digits +
            R"(","token_type":"Bearer","expires_at":4102444800,"serial":)" + digits +
            R"(,"scope":")" + std::string(100, 's') + "\"}\n";
 }
@@ -41,8 +43,10 @@ extern "C" [[gnu::noinline]] void serve_a_frame(LineBuffer& buffer, TokenStore& 
                                                 Answer& answer) {
     Message message;
     Detail detail;
-    const auto line = buffer.next_line();
-    if (!line || parse_message(*line, message, detail) != Refusal::none) std::abort();
+    if (!take_usual_frame(buffer, message)) {
+        const auto line = buffer.next_line();
+        if (!line || parse_message(*line, message, detail) != Refusal::none) std::abort();
+    }
     const auto outcome = store.apply(message.update, kNow, detail);
     if (!outcome.published) std::abort();
     answer_accepted(answer, outcome.generation);
@@ -64,7 +68,7 @@ int main(int count, char** arguments) {
     LineBuffer buffer(bytes);
     TokenStore store;
     const auto serve = [&](int serial) {
-        const std::string text = frame(serial);
+        const std::string text = frame(serial, what == "other_frame" ? " " : "");
         std::memcpy(buffer.space().data(), text.data(), text.size());
         buffer.received(text.size());
         Answer answer;
@@ -72,7 +76,7 @@ int main(int count, char** arguments) {
         store.reclaim();
     };
     const int times = std::atoi(arguments[2]);
-    if (what == "frame") {
+    if (what.ends_with("frame")) {
         for (int i = 0; i < times; ++i) serve(i);
         return EXIT_SUCCESS;
     }

@@ -50,7 +50,7 @@ private:
 // A sender's end of a connection.
 class Peer {
 public:
-    Peer() : fd_(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) {}
+    explicit Peer(int type = SOCK_STREAM) : fd_(::socket(AF_UNIX, type | SOCK_CLOEXEC, 0)) {}
     explicit Peer(const std::string& path) : Peer() { connected_ = connect(path); }
     Peer(Peer&& other) noexcept
         : fd_(std::exchange(other.fd_, -1)),

@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 
 #include <filesystem>
+#include <future>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -44,6 +45,24 @@ struct Fixture {
 
     TemporaryDirectory directory;
     tokenrelay::TokenReceiver receiver;
+};
+
+// Keeps the receiver's thread in the callback of the first token until the test lets go.
+class HeldAtFirstToken {
+public:
+    explicit HeldAtFirstToken(tokenrelay::TokenReceiver& receiver)
+        : subscription_(receiver.subscribe([this](const tokenrelay::Token& token) noexcept {
+              if (token.generation() != 1) return;
+              here_.set_value();
+              let_go_.get_future().wait();
+          })) {}
+    void wait_until_here() { here_.get_future().wait(); }
+    void let_go() { let_go_.set_value(); }
+
+private:
+    std::promise<void> here_;
+    std::promise<void> let_go_;
+    tokenrelay::Subscription subscription_;
 };
 
 inline int exit_code_of(pid_t child) {

@@ -135,7 +135,7 @@ public:
 private:
     void reclaim() {
         std::vector<const Snapshot*> held;
-        cell_.reclaim([&](const Snapshot* object) { held.push_back(object); });
+        if (!cell_.reclaim([&](const Snapshot* object) { held.push_back(object); })) return;
         std::erase_if(retired_, [&](Snapshot* object) {
             for (const Snapshot* one : held) {
                 if (one == object) return false;

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -16,7 +17,7 @@ namespace {
 
 std::vector<const int*> held(Cell<int>& cell) {
     std::vector<const int*> all;
-    cell.reclaim([&](const int* object) { all.push_back(object); });
+    CHECK(cell.reclaim([&](const int* object) { all.push_back(object); }));
     return all;
 }
 
@@ -113,15 +114,68 @@ TEST(a_reader_protects_what_it_saw_last) {
     CHECK(reader.read() == nullptr);
 }
 
-TEST(a_thread_that_ends_protects_nothing) {
+namespace {
+
+// Runs `function` when its thread ends: later, the earlier it was made.
+struct AtThreadsEnd {
+    ~AtThreadsEnd() {
+        if (function) function();
+    }
+    std::function<void()> function;
+};
+
+std::size_t records() {
+    std::size_t count = 0;
+    for (auto* record = tokenrelay::detail::first_record(); record; record = record->next) ++count;
+    return count;
+}
+
+}  // namespace
+
+TEST(a_thread_local_guard_protects_until_it_is_destroyed) {
+    Cell<int> cell;
+    int object = 1;
+    int next = 2;
+    cell.publish(&object);
+    std::thread([&] {
+        thread_local AtThreadsEnd after;
+        // Before the first read of the thread, so that it ends later.
+        thread_local Guard<int> guard;
+        thread_local AtThreadsEnd before;
+        guard = cell.read();
+        cell.publish(&next);
+        before.function = [&] {
+            // Another thread reads what it may with the record of this one, had it been given back.
+            std::thread([&] { CHECK_EQUAL(*cell.read(), 2); }).join();
+            CHECK(contains(held(cell), object));
+            CHECK_EQUAL(*guard, 1);
+        };
+        after.function = [&] { CHECK(!contains(held(cell), object)); };
+    }).join();
+}
+
+TEST(a_read_at_the_end_of_a_thread_is_protected_and_leaves_nothing) {
     Cell<int> cell;
     int object = 1;
     cell.publish(&object);
-    std::thread([&] {
-        alignas(Guard<int>) char storage[sizeof(Guard<int>)];
-        new (storage) Guard<int>(cell.read());  // never destroyed
-    }).join();
-    CHECK(!contains(held(cell), object));
+    const auto read_late = [&] {
+        std::thread([&] {
+            thread_local AtThreadsEnd after;
+            static_cast<void>(cell.read());
+            after.function = [&] {
+                const auto guard = cell.read();
+                const auto beside = cell.read();
+                std::thread([&] { CHECK_EQUAL(*cell.read(), 1); }).join();
+                CHECK(contains(held(cell), object));
+                CHECK(guard && beside);
+            };
+        }).join();
+        CHECK(!contains(held(cell), object));
+    };
+    for (int i = 0; i < 3; ++i) read_late();
+    const std::size_t enough = records();
+    for (int i = 0; i < 10; ++i) read_late();
+    CHECK_EQUAL(records(), enough);
 }
 
 // --- stress -----------------------------------------------------------------------------------
@@ -164,7 +218,7 @@ public:
 private:
     void reclaim() {
         std::vector<const Payload*> in_use;
-        cell_.reclaim([&](const Payload* payload) { in_use.push_back(payload); });
+        CHECK(cell_.reclaim([&](const Payload* payload) { in_use.push_back(payload); }));
         std::erase_if(retired_, [&](Payload* payload) {
             if (std::find(in_use.begin(), in_use.end(), payload) != in_use.end()) return false;
             payload->poison();

@@ -1,8 +1,16 @@
 // Connection, through TokenReceiver: frames over a real socket.
+#include <fcntl.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+
+#include <cstdint>
+#include <memory>
 #include <string>
+#include <string_view>
 #include <thread>
 
 #include "receiver_fixture.hpp"
+#include "tokenrelay/connection.hpp"
 
 using namespace tokenrelay;
 using namespace check;
@@ -76,10 +84,12 @@ TEST(large_frames_flow_through) {
 
 TEST(too_large_a_frame_ends_the_connection) {
     Fixture fixture;
-    Peer peer(fixture.path());
-    CHECK(peer.send(std::string(65'538, 'x')));
-    CHECK(refused_as(peer.line().value_or(""), "too_large"));
-    CHECK(peer.ended());
+    for (const std::string& bytes : {std::string(65'538, 'x'), std::string(65'537, 'x') + "\n"}) {
+        Peer peer(fixture.path());
+        CHECK_EQUAL(peer.ask(bytes), R"({"ok":false,"error":"too_large",)"
+                                     R"("detail":"more than 65536 bytes in a line"})");
+        CHECK(peer.ended());
+    }
 }
 
 TEST(a_frame_not_complete_after_two_seconds_is_refused) {
@@ -111,6 +121,77 @@ TEST(a_peer_that_never_reads_is_dropped_and_disturbs_nobody) {
     CHECK(eventually([&] { return fixture.receiver.stats().connections == 1; }));
 }
 
+namespace {
+
+bool is_current(const TokenReceiver& receiver, std::string_view token) {
+    const auto current = receiver.current();
+    return current && current->access_token() == token;
+}
+
+int unread_bytes(const Peer& peer) {
+    int size = 0;
+    ioctl(peer.fd(), FIONREAD, &size);
+    return size;
+}
+
+}  // namespace
+
+TEST(a_sender_that_closes_without_its_answers_loses_no_frame) {
+    Fixture fixture;
+    HeldAtFirstToken held(fixture.receiver);
+    {
+        Peer peer(fixture.path());
+        CHECK(peer.send(frame(1) + frame(2)));
+        held.wait_until_here();
+    }
+    held.let_go();
+    CHECK(eventually([&] { return is_current(fixture.receiver, "t2"); }));
+    CHECK(eventually([&] { return fixture.receiver.stats().connections == 0; }));
+}
+
+TEST(a_sender_that_closes_with_answers_unsent_loses_no_frame) {
+    Fixture fixture;
+    HeldAtFirstToken held(fixture.receiver);
+    Peer other(fixture.path());
+    {
+        Peer deaf(fixture.path());
+        std::uint64_t refused = 0;
+        int unread = -1;
+        while (unread_bytes(deaf) > unread) {  // until an answer does not fit any more
+            unread = unread_bytes(deaf);
+            CHECK(deaf.send("{}\n"));
+            ++refused;
+            CHECK(eventually([&] {
+                const auto index = static_cast<std::size_t>(Refusal::malformed);
+                return fixture.receiver.stats().refused[index] == refused;
+            }));
+            // Counted before it is answered: a frame of another connection comes after both.
+            CHECK(refused_as(other.ask("{\"access_token\":\"\"}\n"), "invalid_token"));
+        }
+        CHECK(other.send(frame(1)));
+        held.wait_until_here();
+        CHECK(deaf.send(frame(2)));
+    }
+    held.let_go();
+    CHECK(eventually([&] { return is_current(fixture.receiver, "t2"); }));
+}
+
+TEST(a_slow_callback_is_counted_once_however_many_frames_wait_behind_it) {
+    Fixture fixture;
+    HeldAtFirstToken held(fixture.receiver);
+    Peer peer(fixture.path());
+    std::string frames;
+    for (int i = 1; i <= 20; ++i) frames += frame(i);
+    CHECK(peer.send(frames));
+    held.wait_until_here();
+    const auto began = Clock::now();
+    CHECK(eventually([&] { return Clock::now() - began > 1ms; }));
+    held.let_go();
+    for (int i = 1; i <= 20; ++i) CHECK_EQUAL(peer.line().value_or(""), accepted(i));
+    const std::uint64_t overruns = fixture.receiver.stats().callback_overruns;
+    CHECK(overruns >= 1 && overruns < 20);  // another may have been preempted
+}
+
 TEST(a_refresh_token_is_kept_only_if_wanted) {
     for (const bool keep : {false, true}) {
         Fixture fixture(Options{.keep_refresh_token = keep});
@@ -120,4 +201,21 @@ TEST(a_refresh_token_is_kept_only_if_wanted) {
                     accepted(1));
         CHECK_EQUAL(fixture.receiver.current()->refresh_token(), keep ? "r" : "");
     }
+}
+
+// A stand-in for a user who has no watch left: the kernel cannot report events of this file at all.
+TEST(a_connection_whose_events_nobody_reports_is_closed) {
+    TokenStore store;
+    Counters counters;
+    EventSet events;
+    const UniqueFd doorbell(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    CHECK(!events.open(doorbell.get()));
+    const Connection::Service service{store, counters, events, false};
+    const auto storage = std::make_unique<char[]>(LineBuffer::kStorage);
+    Connection connection;
+    connection.settle(service, 0, storage.get());
+    connection.open(UniqueFd(open("/dev/null", O_RDONLY | O_CLOEXEC)), 1);
+    CHECK(!connection.is_open());
+    CHECK_EQUAL(counters.connections.load(), 0U);
+    CHECK_EQUAL(counters.accept_failures.load(), 1U);
 }

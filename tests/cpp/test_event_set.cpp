@@ -1,7 +1,10 @@
+#include <fcntl.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
+#include <string>
 
 #include "check.hpp"
 #include "tokenrelay/clock.hpp"
@@ -67,8 +70,13 @@ TEST(the_earliest_moment_counts) {
     CHECK_EQUAL(fixture.next(kPatience), kTimerKey);
 }
 
-TEST(without_a_doorbell_it_does_not_open) {
-    EventSet events;
-    const auto error = events.open(-1);
-    CHECK(error.message().find("ulimit -n") != std::string::npos);
+// A stand-in for a user who has no watch left: the kernel cannot report events of this file at all.
+TEST(a_descriptor_that_cannot_be_watched_is_an_error) {
+    const UniqueFd deaf(open("/dev/null", O_RDONLY | O_CLOEXEC));
+    Fixture fixture;
+    CHECK(!fixture.events.watch(deaf.get(), 7, EPOLLIN));
+    EventSet other;
+    const auto error = other.open(deaf.get());
+    CHECK_EQUAL(error.number(), EPERM);
+    CHECK(error.message().find("fs.epoll.max_user_watches") != std::string::npos);
 }

@@ -44,8 +44,10 @@ TEST(members_come_in_order_with_their_kinds) {
     CHECK(all.problem.empty());
     CHECK_EQUAL(all.members.size(), 5U);
     CHECK_EQUAL(all.members[0].text, "b");
+    CHECK(all.members[0].printable);
     CHECK(all.members[1].kind == JsonKind::integer);
     CHECK_EQUAL(all.members[1].integer, -12);
+    CHECK(!all.members[1].printable);
     CHECK(all.members[2].kind == JsonKind::fraction);
     CHECK_EQUAL(all.members[2].text, "1.5e3");
     CHECK(all.members[3].kind == JsonKind::boolean);
@@ -53,6 +55,25 @@ TEST(members_come_in_order_with_their_kinds) {
     CHECK_EQUAL(all.members[4].key, "f");
     CHECK(read("{}").members.empty());
     CHECK(is_good("{}"));
+}
+
+TEST(blanks_stand_between_everything_and_there_are_four_of_them) {
+    const std::vector<std::string> parts{"",  "{",      R"("a")", ":",      "12",
+                                         ",", R"("b")", ":",      R"("c")", "}"};
+    for (std::size_t gap = 0; gap < parts.size(); ++gap) {
+        for (char byte = '\0'; byte <= ' '; ++byte) {
+            std::string text;
+            for (std::size_t i = 0; i < parts.size(); ++i) {
+                text += parts[i];
+                if (i == gap) text += byte;
+            }
+            const bool blank = byte == ' ' || byte == '\t' || byte == '\r' || byte == '\n';
+            CHECK_EQUAL(is_good(text), blank);
+            if (!blank) continue;
+            CHECK_EQUAL(read(text).members.at(0).text, "12");
+            CHECK_EQUAL(read(text).members.at(1).text, "c");
+        }
+    }
 }
 
 // Blocks of 128, 32 and 16 bytes are looked at at once: each length and place is another way.
@@ -91,6 +112,23 @@ TEST(each_byte_at_each_place_of_a_long_string_is_seen) {
         text.replace(at, 2, "\n");
         CHECK_EQUAL(escaped.members.at(0).text, text);
         CHECK(!escaped.members[0].printable);
+    }
+}
+
+// It takes the way of the special bytes, for its place beside the quote, and is none.
+TEST(an_exclamation_mark_is_printable_at_every_place) {
+    for (std::size_t at = 0; at < 300; ++at) {
+        std::string text(300, 'x');
+        text[at] = '!';
+        const Read plain = read("{\"k\":\"" + text + "\"}");
+        CHECK_EQUAL(plain.members.at(0).text, text);
+        CHECK(plain.members[0].printable);
+        const Read escaped = read("{\"k\":\"\\u0021\\\"" + text + "!\"}");
+        CHECK_EQUAL(escaped.members.at(0).text, "!\"" + text + "!");
+        CHECK(escaped.members[0].printable);
+        const Read accented = read("{\"k\":\"" + text + "!é!\"}");
+        CHECK_EQUAL(accented.members.at(0).text, text + "!é!");
+        CHECK(!accented.members[0].printable);
     }
 }
 
@@ -137,6 +175,29 @@ TEST(numbers_are_those_of_rfc_8259_that_fit) {
                              "-9223372036854775809", "99999999999999999999", "1e400", "1e-400"}) {
         CHECK(!number(text).problem.empty());
     }
+}
+
+// Eight digits at a time, and what is left: each length and end is another way.
+TEST(an_integer_of_any_length_is_read_to_its_last_digit) {
+    const std::string digits = "9128374650918273645";
+    for (std::size_t size = 1; size < digits.size(); ++size) {
+        const std::string number = digits.substr(0, size);
+        for (const char* after : {"}", " }", R"(,"l":"x"})", R"(,"l":123456789})"}) {
+            const Read all = read(R"({"j":"x","k":)" + number + after);
+            CHECK(all.problem.empty());
+            CHECK_EQUAL(all.members.at(1).integer, std::stoll(number));
+            CHECK_EQUAL(all.members[1].text, number);
+            CHECK(all.members[1].kind == JsonKind::integer);
+        }
+    }
+}
+
+TEST(an_object_cut_anywhere_is_refused) {
+    const std::string text =
+        R"( {"access_token":"kkkkkkkk!kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk\u00e9\ud83d\ude00é€😀!",)"
+        R"("serial":179587600012345678, "f":-12.5e+3,"t":true,"n":null,"z":0})";
+    CHECK(is_good(text));
+    for (std::size_t size = 0; size < text.size(); ++size) CHECK(!is_good(text.substr(0, size)));
 }
 
 TEST(what_is_not_one_flat_object_is_refused) {

@@ -1,9 +1,14 @@
 #include <poll.h>
 
+#include <filesystem>
+#include <fstream>
 #include <future>
+#include <string>
+#include <thread>
 #include <vector>
 
 #include "receiver_fixture.hpp"
+#include "thread_state.hpp"
 #include "tokenrelay/listener.hpp"
 
 // Frames and connections are tested through TokenReceiver; here, what only a listener shows.
@@ -41,6 +46,17 @@ private:
     std::atomic<int> runs_{0};
 };
 
+// Those that have not ended.
+int receiver_threads() {
+    int count = 0;
+    for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+        std::string name;
+        std::ifstream file(task.path() / "comm");
+        count += std::getline(file, name) && name == "tokenrelay" ? 1 : 0;
+    }
+    return count;
+}
+
 struct Fixture {
     explicit Fixture(ListenerOptions options = {})
         : listener(store, counters, doorbell, std::move(options)) {}
@@ -63,7 +79,7 @@ TEST(a_follow_up_that_blocks_does_not_hold_up_the_next_token) {
     fixture.slow.entered.get_future().wait();
     for (int i = 2; i < 20; ++i) {
         CHECK_EQUAL(peer.ask(frame(i)), "{\"ok\":true,\"generation\":" + std::to_string(i) + "}");
-        CHECK_EQUAL(fixture.store.current()->access_token(), "t" + std::to_string(i));
+        CHECK_EQUAL(fixture.store.current()->access_token(), std::string("t") + std::to_string(i));
     }
     CHECK(check::eventually([&] { return fixture.slow.runs() > 1; }));
     fixture.slow.go_on.set_value();
@@ -134,6 +150,55 @@ TEST(a_spinning_thread_stands_still_while_its_process_forks) {
     CHECK(fixture.listener.join(-1));
 }
 
+// Otherwise the child keeps the descriptors, and with them the lock of the path.
+TEST(nothing_is_closed_while_the_process_forks) {
+    Fixture fixture;
+    const std::string path = fixture.directory / "s";
+    CHECK(!fixture.listener.start(Place(fixture.directory), nullptr));
+    CHECK(check::eventually([] { return receiver_threads() == 1; }));  // it names itself
+    fixture.listener.ask_to_stop();
+    CHECK(check::eventually([] { return receiver_threads() == 0; }));
+    std::atomic<pid_t> id{0};
+    std::atomic<bool> joined{false};
+    fixture.listener.before_fork();
+    std::thread other([&] {
+        id = gettid();
+        fixture.listener.join(-1);
+        joined = true;
+    });
+    CHECK(check::eventually([&] { return joined || (id != 0 && check::is_asleep(id)); }));
+    CHECK(!joined);
+    CHECK(check::exists(path));
+    fixture.listener.after_fork_in_parent();
+    other.join();
+    CHECK(!check::exists(path));
+}
+
+// Its next frame is there before the one at hand is answered: with or without a follow-up, there is
+// no round that finds nothing to read.
+TEST(a_sender_without_a_pause_keeps_a_spinning_thread_from_nothing) {
+    for (const bool followed : {false, true}) {
+        Fixture fixture({.busy_poll = kMinute});
+        fixture.slow.go_on.set_value();
+        const std::string path = fixture.directory / "s";
+        Peer busy;
+        fixture.store.callbacks().add([&busy](const Token& token) {
+            char answer[256];
+            static_cast<void>(recv(busy.fd(), answer, sizeof answer, MSG_DONTWAIT));
+            CHECK(busy.send(frame(static_cast<int>(*token.serial()) + 1)));
+        });
+        CHECK(
+            !fixture.listener.start(Place(fixture.directory), followed ? &fixture.slow : nullptr));
+        CHECK(busy.connect(path) && busy.send(frame(1)));
+        CHECK(check::eventually([&] { return fixture.store.generation() > 1; }));
+        CHECK(Peer(path).ask("{}\n").starts_with("{\"ok\":false"));
+        unlink(path.c_str());
+        CHECK(check::eventually([&] { return Peer(path).connected(); }));
+        fixture.listener.ask_to_stop();
+        CHECK(fixture.listener.join(-1));
+    }
+}
+
 TEST(a_join_is_bounded_while_a_follow_up_blocks) {
     Fixture fixture;
     CHECK(!fixture.listener.start(Place(fixture.directory), &fixture.slow));
@@ -178,9 +243,24 @@ TEST(a_replaced_token_is_wiped_while_a_follow_up_blocks) {
     peer.ask(frame(2));
     CHECK(check::eventually([&] { return fixture.store.retained() == 1; }));
     guard = {};
-    CHECK(check::eventually([&] {
-        peer.ask(frame(2));  // what waits for a reader is tried again with each frame
-        return fixture.store.retained() == 0;
-    }));
+    CHECK(check::eventually([&] { return fixture.store.retained() == 0; }));
     fixture.slow.go_on.set_value();
+}
+
+// The next frame may be half an hour away.
+TEST(a_token_held_while_it_is_replaced_is_wiped_without_another_frame) {
+    for (const std::int64_t busy_poll : {std::int64_t{0}, kMinute}) {
+        Fixture fixture({.busy_poll = busy_poll});
+        CHECK(!fixture.listener.start(Place(fixture.directory), nullptr));
+        Peer peer(fixture.directory / "s");
+        peer.ask(frame(1));
+        auto guard = fixture.store.current();
+        const char* const bytes = guard->access_token().data();
+        peer.ask(frame(2));
+        CHECK(check::eventually([&] { return fixture.store.retained() == 1; }));
+        CHECK_EQUAL(bytes[0], 't');
+        guard = {};
+        CHECK(check::eventually([&] { return fixture.store.retained() == 0; }));
+        CHECK_EQUAL(bytes[0], '\0');
+    }
 }

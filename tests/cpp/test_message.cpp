@@ -114,7 +114,6 @@ TEST(a_refused_refresh_request_is_a_message_of_its_own) {
     const auto parsed = parse(R"({"refresh":"refused","reason":"one a minute","x":1})");
     CHECK(parsed.refusal == Refusal::none);
     CHECK(parsed.message.kind == MessageKind::refresh_refused);
-    CHECK_EQUAL(parsed.message.reason, "one a minute");
 }
 
 TEST(parsing_allocates_nothing) {

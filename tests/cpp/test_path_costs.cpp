@@ -1,5 +1,5 @@
 // What a token may cost on its way: no allocation from the read to the callback, the answer and the
-// next wait; and one membarrier(2) afterwards. Every allocation and every such barrier of the process
+// next wait; and one membarrier(2) for a burst, some time later. Every allocation and every such barrier of the process
 // passes through here and is counted.
 #include <dlfcn.h>
 #include <linux/membarrier.h>
@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cstdarg>
 #include <cstdlib>
+#include <optional>
 #include <string>
 
 #include "check.hpp"
@@ -65,7 +66,8 @@ namespace {
 
 std::string frame(int serial, std::size_t token_bytes) {
     return R"({"access_token":")" + std::string(token_bytes, 'k') +
-           R"(","expires_at":4102444800,"scope":"a b","serial":)" + std::to_string(serial) + "}\n";
+           R"(","expires_at":4102444800,"serial":)" + std::to_string(serial) +
+           R"(,"scope":"a b"})" + "\n";
 }
 
 struct Counted {
@@ -98,9 +100,10 @@ TEST(tokens_of_every_size_and_refused_frames_allocate_nothing) {
         for (const std::size_t size : {1, 100, 1270, 16'384}) {
             CHECK(sender.ask(frame(++serial, size)).find("\"ok\":true") != std::string::npos);
         }
-        // Between two callbacks too: stale, malformed and repeated frames.
+        // Between two callbacks too: stale, malformed and repeated frames, and what only a parser reads.
         CHECK(sender.ask(frame(1, 9)).find("stale") != std::string::npos);
         CHECK(sender.ask("{\"access_token\":[]}\n").find("malformed") != std::string::npos);
+        CHECK(sender.ask(" " + frame(1, 9)).find("stale") != std::string::npos);
         CHECK(sender.ask(frame(serial, 16'384)).find("\"ok\":true") != std::string::npos);
     }
     receiver.stop();
@@ -127,27 +130,32 @@ struct Spinning {
     explicit Spinning(std::chrono::nanoseconds busy_poll)
         : receiver{{.path = directory / "socket", .busy_poll = busy_poll}} {
         CHECK(!receiver.start());
-        check::Peer sender(directory / "socket");
-        sender.ask(frame(1, 9));
+        sender.emplace(directory / "socket");
+        sender->ask(frame(1, 9));
         old = receiver.current();
         barriers = 0;
-        sender.ask(frame(2, 10));
+        sender->ask(frame(2, 10));
     }
     const check::TemporaryDirectory directory;
     tokenrelay::TokenReceiver receiver;
     tokenrelay::Guard<tokenrelay::Token> old;
+    std::optional<check::Peer> sender;  // stays: its leaving would be an event, after which to look
 };
 
 }  // namespace
 
-TEST(a_replaced_token_is_wiped_before_a_short_spin_ends_in_sleep) {
+TEST(a_replaced_token_is_wiped_though_the_spin_was_short) {
     const Spinning spinning(std::chrono::microseconds(200));
     CHECK(check::eventually([] { return barriers > 0; }));
 }
 
 TEST(a_spinning_receiver_does_not_interrupt_the_process_again_and_again) {
+    const auto began = std::chrono::steady_clock::now();
     const Spinning spinning(std::chrono::minutes(1));
     CHECK(check::eventually([] { return barriers > 0; }));
     poll(nullptr, 0, 50);  // of spinning, with a token that can't be wiped yet
-    CHECK_EQUAL(barriers.load(), 1);
+    const int seen = barriers.load();
+    // One for the pause, and one a second for the token that is held.
+    const auto seconds = std::chrono::steady_clock::now() - began;
+    CHECK(seen <= 1 + std::chrono::floor<std::chrono::seconds>(seconds).count());
 }

@@ -109,7 +109,7 @@ TEST(a_link_of_our_own_is_followed) {
 }
 
 TEST(a_directory_or_link_of_another_user_is_refused) {
-    if (geteuid() != 0) return;  // only root can make one
+    SKIP_UNLESS(geteuid() == 0, "only root can make one");
     constexpr uid_t kStranger = 54321;
     const check::TemporaryDirectory directory;
     mkdir((directory / "theirs").c_str(), 0700);

@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "receiver_fixture.hpp"
+#include "thread_state.hpp"
 
 using namespace tokenrelay;
 using namespace check;
@@ -11,18 +12,13 @@ using namespace std::chrono_literals;
 
 TEST(a_callback_is_entered_before_the_sender_is_answered) {
     Fixture fixture;
-    std::promise<void> entered;
-    std::promise<void> leave;
-    const auto subscription = fixture.receiver.subscribe([&](const Token&) noexcept {
-        entered.set_value();
-        leave.get_future().wait();
-    });
+    HeldAtFirstToken held(fixture.receiver);
     Peer peer(fixture.path());
     CHECK(peer.send(frame(1)));
-    entered.get_future().wait();
+    held.wait_until_here();
     CHECK_EQUAL(fixture.receiver.current()->access_token(), "t1");
     CHECK(!peer.readable());
-    leave.set_value();
+    held.let_go();
     CHECK_EQUAL(peer.line().value_or(""), accepted(1));
 }
 
@@ -140,6 +136,31 @@ TEST(stop_ends_a_wait) {
     waiter.join();
 }
 
+TEST(a_timeout_that_has_passed_already_is_over_at_once) {
+    Fixture fixture;
+    CHECK(!fixture.receiver.wait(-1ns));
+    CHECK_EQUAL(Peer(fixture.path()).ask(frame(1)), accepted(1));
+    CHECK(static_cast<bool>(fixture.receiver.wait(-1ns)));
+}
+
+TEST(the_longest_time_to_stop_is_no_time_that_has_passed) {
+    Fixture fixture;
+    HeldAtFirstToken held(fixture.receiver);
+    Peer peer(fixture.path());
+    CHECK(peer.send(frame(1)));
+    held.wait_until_here();
+    std::atomic<pid_t> id{0};
+    std::atomic<bool> returned{false};
+    std::thread stopper([&] {
+        id = gettid();
+        CHECK(fixture.receiver.stop_within(std::chrono::nanoseconds::max()));
+        returned = true;
+    });
+    CHECK(eventually([&] { return returned || (id != 0 && is_asleep(id)); }));
+    held.let_go();
+    stopper.join();
+}
+
 TEST(the_event_descriptor_is_readable_at_each_publication) {
     Fixture fixture;
     const int fd = fixture.receiver.event_fd();
@@ -173,6 +194,21 @@ TEST(a_refresh_is_asked_of_those_who_delivered_a_serial) {
     const auto stats = fixture.receiver.stats();
     CHECK_EQUAL(stats.refresh_requests, 1U);
     CHECK_EQUAL(stats.refresh_refusals, 1U);
+}
+
+// Two threads may each have been refused, one of them with the token before.
+TEST(a_late_refusal_of_the_token_before_does_not_hide_that_of_the_newest) {
+    Fixture fixture;
+    Peer sender(fixture.path());
+    CHECK_EQUAL(sender.ask(frame(5)), accepted(1));
+    const Token old = *fixture.receiver.current();
+    const auto subscription = fixture.receiver.subscribe([&](const Token& token) noexcept {
+        if (token.serial() == old.serial()) return;
+        fixture.receiver.request_refresh(token);
+        fixture.receiver.request_refresh(old);
+    });
+    CHECK_EQUAL(sender.ask(frame(6)), accepted(2));
+    CHECK_EQUAL(sender.line().value_or(""), R"({"request":"refresh","serial":6})");
 }
 
 TEST(busy_polling_serves_and_sleeps_after_a_while) {

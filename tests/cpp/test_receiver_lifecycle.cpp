@@ -1,9 +1,13 @@
 // TokenReceiver: start and stop.
+#include <sys/resource.h>
+
 #include <cerrno>
+#include <string>
 #include <thread>
 #include <vector>
 
 #include "receiver_fixture.hpp"
+#include "tokenrelay/clock.hpp"
 
 using namespace tokenrelay;
 using namespace check;
@@ -37,6 +41,18 @@ TEST(stats_go_on_over_stop_and_start) {
     CHECK(!fixture.receiver.start());
     CHECK_EQUAL(Peer(fixture.path()).ask(frame(2)), accepted(2));
     CHECK_EQUAL(fixture.receiver.stats().published, 2U);
+}
+
+TEST(a_token_held_over_stop_and_start_is_wiped_without_another_frame) {
+    Fixture fixture;
+    CHECK_EQUAL(Peer(fixture.path()).ask(frame(1)), accepted(1));
+    auto guard = fixture.receiver.current();
+    CHECK_EQUAL(Peer(fixture.path()).ask(frame(2)), accepted(2));
+    fixture.receiver.stop();
+    CHECK_EQUAL(fixture.receiver.stats().retained, 1U);
+    CHECK(!fixture.receiver.start());
+    guard = {};
+    CHECK(eventually([&] { return fixture.receiver.stats().retained == 0; }));
 }
 
 TEST(many_threads_may_start_and_stop) {
@@ -73,4 +89,29 @@ TEST(a_path_in_use_is_an_error_and_can_be_tried_again) {
     CHECK_EQUAL(second.start().number(), EADDRINUSE);
     first.stop();
     CHECK(!second.start());
+}
+
+TEST(a_receiver_made_without_descriptors_starts_once_there_are_some) {
+    const TemporaryDirectory directory;
+    rlimit before{};
+    getrlimit(RLIMIT_NOFILE, &before);
+    const rlimit none{0, before.rlim_max};
+    setrlimit(RLIMIT_NOFILE, &none);
+    TokenReceiver receiver(Options{.path = directory / "s"});
+    const auto error = receiver.start();
+    setrlimit(RLIMIT_NOFILE, &before);
+    CHECK_EQUAL(error.number(), EMFILE);
+    CHECK(error.message().find("ulimit -n") != std::string::npos);
+    CHECK(!receiver.start());
+    CHECK_EQUAL(Peer(directory / "s").ask(frame(1)), accepted(1));
+}
+
+TEST(a_start_that_fails_leaves_a_stopped_receiver_stopped) {
+    Fixture fixture;
+    fixture.receiver.stop();
+    TokenReceiver other(Options{.path = fixture.path()});
+    CHECK(!other.start());
+    CHECK_EQUAL(fixture.receiver.start().number(), EADDRINUSE);
+    const std::int64_t soon = clock_ns(CLOCK_MONOTONIC) + 10'000'000;
+    CHECK(fixture.receiver.wait_until(soon, 0) == TokenReceiver::Waited::stopped);
 }

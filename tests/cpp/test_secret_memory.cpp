@@ -4,31 +4,15 @@
 
 #include <algorithm>
 #include <cstring>
-#include <fstream>
 #include <string>
 #include <utility>
 
 #include "check.hpp"
+#include "mapping.hpp"
 #include "tokenrelay/secret_memory.hpp"
 
+using check::has_flag;
 using tokenrelay::SecretMemory;
-
-namespace {
-
-// The flags that the kernel shows for the mapping which begins at `address` (proc_pid_smaps(5)).
-std::string flags_of(const void* address) {
-    std::ostringstream wanted;
-    wanted << std::hex << reinterpret_cast<std::uintptr_t>(address) << '-';
-    std::ifstream maps("/proc/self/smaps");
-    bool found = false;
-    for (std::string line; std::getline(maps, line);) {
-        if (line.starts_with(wanted.str())) found = true;
-        if (found && line.starts_with("VmFlags:")) return line;
-    }
-    return "";
-}
-
-}  // namespace
 
 TEST(memory_is_whole_zeroed_pages) {
     const SecretMemory memory(5000);
@@ -38,11 +22,23 @@ TEST(memory_is_whole_zeroed_pages) {
 }
 
 TEST(memory_stays_out_of_core_dumps_and_of_children) {
-    const SecretMemory memory(4096);
-    const std::string flags = flags_of(memory.data());
-    CHECK(flags.find(" dd") != flags.npos);
-    CHECK(flags.find(" wf") != flags.npos);
-    CHECK_EQUAL(flags.find(" lo") != flags.npos, memory.locked());
+    SecretMemory memory(4096);
+    CHECK(has_flag(memory.data(), "dd"));
+    CHECK(has_flag(memory.data(), "wf"));
+    const bool locked = has_flag(memory.data(), "lo");
+    CHECK_EQUAL(locked, memory.lock());
+}
+
+TEST(a_forked_child_can_lock_its_own) {
+    SecretMemory memory(4096);
+    const pid_t child = fork();
+    if (child == 0) {
+        const bool inherited = has_flag(memory.data(), "lo");
+        _exit(!inherited && memory.lock() == has_flag(memory.data(), "lo") ? 0 : 1);
+    }
+    int status = -1;
+    waitpid(child, &status, 0);
+    CHECK_EQUAL(status, 0);
 }
 
 TEST(a_forked_child_sees_zeros) {

@@ -3,6 +3,8 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include <atomic>
+#include <cstdint>
 #include <vector>
 
 #include "receiver_fixture.hpp"
@@ -35,6 +37,26 @@ TEST(seventeen_senders_that_deliver_are_too_many) {
     peers.pop_back();
     CHECK(eventually([&] { return fixture.receiver.stats().connections == 15; }));
     CHECK_EQUAL(Peer(fixture.path()).ask(frame(2)), accepted(2));
+}
+
+TEST(a_crowd_at_the_door_does_not_keep_a_sender_waiting) {
+    Fixture fixture;
+    HeldAtFirstToken held(fixture.receiver);
+    std::atomic<std::uint64_t> before_second{0};
+    const auto subscription = fixture.receiver.subscribe([&](const Token& token) noexcept {
+        if (token.generation() == 2) before_second = fixture.receiver.stats().accepted;
+    });
+    Peer sender(fixture.path());
+    CHECK(sender.send(frame(1)));
+    held.wait_until_here();
+    std::vector<Peer> crowd;
+    for (int i = 0; i < 40; ++i) crowd.emplace_back(fixture.path());
+    CHECK(sender.send(frame(2)));
+    held.let_go();
+    CHECK_EQUAL(sender.line().value_or(""), accepted(1));
+    CHECK_EQUAL(sender.line().value_or(""), accepted(2));
+    CHECK(before_second <= 17);
+    CHECK(eventually([&] { return fixture.receiver.stats().accepted == 41; }));
 }
 
 TEST(without_descriptors_it_waits_and_does_not_spin) {
@@ -74,7 +96,7 @@ int try_as_stranger(const std::string& path) {
 }  // namespace
 
 TEST(another_user_is_disconnected_unless_named) {
-    if (geteuid() != 0) return;  // only root can become another
+    SKIP_UNLESS(geteuid() == 0, "only root can become another");
     for (const bool named : {false, true}) {
         Options options{.mode = 0666};
         if (named) options.allow_uids = {kStranger};
@@ -87,7 +109,7 @@ TEST(another_user_is_disconnected_unless_named) {
 }
 
 TEST(root_is_no_exception) {
-    if (geteuid() != 0) return;  // only root can become another
+    SKIP_UNLESS(geteuid() == 0, "only root can become another");
     const TemporaryDirectory directory;
     CHECK_EQUAL(chown(directory.path().c_str(), kStranger, kStranger), 0);
     int pipes[2][2];

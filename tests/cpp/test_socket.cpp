@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <filesystem>
 #include <fstream>
+#include <vector>
 
 #include "check.hpp"
 #include "peer.hpp"
@@ -35,14 +36,23 @@ bool exists(const std::string& path) { return std::filesystem::exists(path); }
 
 // Another program's listening socket.
 struct OtherServer {
-    explicit OtherServer(const std::string& path) {
+    explicit OtherServer(const std::string& where, int type = SOCK_STREAM)
+        : path(where), peer(type) {
         sockaddr_un address{};
         address.sun_family = AF_UNIX;
         std::strcpy(address.sun_path, path.c_str());
         CHECK_EQUAL(bind(peer.fd(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
-        CHECK_EQUAL(listen(peer.fd(), 1), 0);
+        if (type != SOCK_DGRAM) CHECK_EQUAL(listen(peer.fd(), 1), 0);
+        inode = inode_at_path();
     }
+    bool in_place() const { return inode_at_path() == inode; }
+    ino_t inode_at_path() const {
+        struct stat status{};
+        return lstat(path.c_str(), &status) == 0 ? status.st_ino : 0;
+    }
+    std::string path;
     Peer peer;
+    ino_t inode = 0;
 };
 
 }  // namespace
@@ -147,6 +157,50 @@ TEST(a_live_socket_of_another_program_is_not_taken) {
     CHECK(error.message().find("process " + std::to_string(getpid()) + " (") != std::string::npos);
 }
 
+namespace {
+
+void check_somebody_elses(const std::string& path, const OtherServer& other) {
+    ListeningSocket socket;
+    const auto error = socket.open(fixed(path));
+    CHECK_EQUAL(error.number(), EADDRINUSE);
+    CHECK(error.message().find("in use by another program. Stop it") != std::string::npos);
+    CHECK(other.in_place());
+}
+
+}  // namespace
+
+TEST(a_live_socket_is_not_taken_whatever_its_type) {
+    for (const int type : {SOCK_DGRAM, SOCK_SEQPACKET}) {
+        const TemporaryDirectory directory;
+        OtherServer other(directory / "s", type);
+        check_somebody_elses(directory / "s", other);
+    }
+}
+
+TEST(a_live_socket_with_a_full_queue_is_not_taken) {
+    const TemporaryDirectory directory;
+    OtherServer other(directory / "s");
+    std::vector<Peer> queue;
+    do queue.emplace_back(SOCK_STREAM | SOCK_NONBLOCK);
+    while (queue.back().connect(directory / "s"));
+    check_somebody_elses(directory / "s", other);
+}
+
+TEST(a_socket_that_cannot_be_asked_is_not_taken) {
+    SKIP_UNLESS(geteuid() == 0, "only root can become another, whom the directory lets replace it");
+    const TemporaryDirectory directory;
+    OtherServer other(directory / "s");
+    chmod((directory / "s").c_str(), 0);
+    CHECK_EQUAL(chown(directory.path().c_str(), 54321, 54321), 0);
+    CHECK_EQUAL(seteuid(54321), 0);
+    ListeningSocket socket;
+    const auto error = socket.open(fixed(directory / "s"));
+    CHECK_EQUAL(error.number(), EACCES);
+    CHECK(error.message().find("Remove it if none does") != std::string::npos);
+    CHECK(other.in_place());
+    CHECK_EQUAL(seteuid(0), 0);
+}
+
 TEST(a_stale_socket_is_taken_over) {
     const TemporaryDirectory directory;
     {
@@ -182,7 +236,7 @@ TEST(a_link_in_place_of_the_lock_file_is_not_followed) {
 }
 
 TEST(in_a_directory_of_others_the_lock_is_in_ours) {
-    if (geteuid() != 0) return;  // only root can make one
+    SKIP_UNLESS(geteuid() == 0, "only root can make one");
     const TemporaryDirectory directory;
     mkdir((directory / "theirs").c_str(), 0777);
     CHECK_EQUAL(chown((directory / "theirs").c_str(), 54321, 54321), 0);

@@ -1,13 +1,44 @@
 // SocketKeeper, through TokenReceiver: the socket's file is removed or replaced.
+#include <sys/inotify.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
+#include <unistd.h>
 
+#include <atomic>
+#include <cstdint>
 #include <cstring>
+#include <filesystem>
+#include <system_error>
 
 #include "receiver_fixture.hpp"
 
 using namespace tokenrelay;
 using namespace check;
 using namespace std::chrono_literals;
+
+namespace {
+std::atomic<const char*> removed_before_watch{nullptr};
+}  // namespace
+
+// The receiver's: what is to be removed goes between the socket's appearance and the watch.
+extern "C" int inotify_add_watch(int fd, const char* path, std::uint32_t mask) noexcept {
+    if (const char* const removed = removed_before_watch.exchange(nullptr)) unlink(removed);
+    return static_cast<int>(syscall(SYS_inotify_add_watch, fd, path, mask));
+}
+
+TEST(a_socket_deleted_before_its_directory_is_watched_is_back) {
+    const TemporaryDirectory directory;
+    const std::string path = directory / "s";
+    TokenReceiver receiver(Options{.path = path});
+    removed_before_watch = path.c_str();
+    CHECK(!receiver.start());
+    CHECK(eventually([&] { return receiver.stats().rebinds == 1; }));
+    CHECK_EQUAL(Peer(path).ask(frame(1)), accepted(1));  // and so the watch has begun
+    removed_before_watch = path.c_str();
+    unlink(path.c_str());
+    CHECK(eventually([&] { return receiver.stats().rebinds == 3; }));
+    CHECK_EQUAL(Peer(path).ask(frame(2)), accepted(2));
+}
 
 TEST(a_deleted_socket_is_back_within_a_second) {
     Fixture fixture;
@@ -45,7 +76,10 @@ TEST(a_deleted_runtime_directory_is_made_again) {
     CHECK(!receiver.start());
     const std::string path = receiver.path();
     CHECK(path.starts_with(directory / "run/schwab/engine-"));
-    std::filesystem::remove_all(directory / "run");
+    std::error_code error;
+    do {  // its socket, deleted first, may be back before the directory goes
+        std::filesystem::remove_all(directory / "run", error);
+    } while (error);
     CHECK(eventually([&] { return Peer(path).connected(); }));
     CHECK_EQUAL(Peer(path).ask(frame(1)), accepted(1));
     receiver.stop();

@@ -1,6 +1,9 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <climits>
@@ -61,6 +64,9 @@ TEST(signals_are_blocked_but_where_the_program_has_its_turn) {
     ThreadGroup group(
         [&] {
             const bool blocked = is_blocked(SIGINT) && is_blocked(SIGHUP);
+            for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS}) {
+                CHECK(!is_blocked(fault));
+            }
             bool programs = false;
             self->with_program_mask([&] { programs = !is_blocked(SIGINT) && is_blocked(SIGHUP); });
             good = blocked && programs && is_blocked(SIGINT);
@@ -72,6 +78,21 @@ TEST(signals_are_blocked_but_where_the_program_has_its_turn) {
     CHECK(group.wait_for_end(LLONG_MAX));
     group.join();
     CHECK(good.load());
+}
+
+TEST(a_fault_of_a_callback_reaches_the_handler_of_the_program) {
+    const pid_t child = fork();
+    if (child == 0) {
+        signal(SIGSEGV, [](int) { _exit(7); });
+        void* const page = mmap(nullptr, 1, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        ThreadGroup group([page] { *static_cast<volatile char*>(page) = 1; }, -1);
+        if (group.start()) group.wait_for_end(LLONG_MAX);
+        _exit(1);
+    }
+    int status = -1;
+    waitpid(child, &status, 0);
+    CHECK(WIFEXITED(status));
+    CHECK_EQUAL(WEXITSTATUS(status), 7);
 }
 
 TEST(threads_stay_on_the_given_processor) {

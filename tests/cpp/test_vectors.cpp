@@ -73,12 +73,12 @@ void run_step(WireReceiver& receiver, std::string_view name, json::object step) 
     if (receiver.closed() != closes) fail(name, closes ? "stays open" : "closes");
 }
 
-void run_case(json::object item) {
+void run_case(json::object item, check::Haste haste) {
     const std::string_view name = item["name"].get_string().value();
     json::object options;
     const bool keep =
         !item["options"].get(options) && value_or(options, "keep_refresh_token", false);
-    WireReceiver receiver(keep);
+    WireReceiver receiver(keep, haste);
     for (json::object step : array_of(item, "steps")) run_step(receiver, name, step);
     const auto token = receiver.token();
     const json::element expected = item["token"].value();
@@ -92,10 +92,13 @@ void run_case(json::object item) {
 
 }  // namespace
 
-TEST(the_library_speaks_the_wire_as_the_vectors_say) {
+TEST(the_library_speaks_the_wire_as_the_vectors_say_in_haste_or_not) {
     json::parser parser;
     json::array cases;
     CHECK(!parser.load(TOKENRELAY_VECTORS "/wire.json").get_array().get(cases));
-    for (json::object item : cases) run_case(item);
+    for (json::object item : cases) {
+        run_case(item, check::Haste::usual);
+        run_case(item, check::Haste::none);
+    }
     CHECK(cases.size() > 200);
 }

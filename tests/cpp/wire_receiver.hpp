@@ -1,5 +1,5 @@
-// A receiver without sockets and threads: LineBuffer, parse_message and TokenStore, put together as
-// Connection::serve_line does, with the clock in the test's hand.
+// A receiver without sockets and threads: LineBuffer, take_usual_frame, parse_message and TokenStore,
+// put together as Connection::serve_lines does, with the clock in the test's hand.
 #pragma once
 
 #include <algorithm>
@@ -13,12 +13,17 @@
 #include "tokenrelay/frame.hpp"
 #include "tokenrelay/message.hpp"
 #include "tokenrelay/store.hpp"
+#include "tokenrelay/usual_frame.hpp"
 
 namespace check {
 
+// Whether frames written as usual are read in haste, or all alike.
+enum class Haste { usual, none };
+
 class WireReceiver {
 public:
-    explicit WireReceiver(bool keep_refresh_token) : keep_refresh_token_(keep_refresh_token) {}
+    WireReceiver(bool keep_refresh_token, Haste haste)
+        : keep_refresh_token_(keep_refresh_token), haste_(haste) {}
 
     // A new connection, if the receiver closed the one before.
     void open() {
@@ -63,39 +68,52 @@ public:
 private:
     std::string serve_lines(std::int64_t wall) {
         std::string answers;
-        while (!closed_) {
+        while (!closed_ && !input_.searched()) {
+            if (tokenrelay::Message message;
+                haste_ == Haste::usual && tokenrelay::take_usual_frame(input_, message)) {
+                answers += apply(message, wall);
+                continue;
+            }
             const auto line = input_.next_line();
             if (!line) break;
             answers += serve(*line, wall);
         }
         input_.wipe_taken();
-        if (!closed_ && input_.too_large()) answers += refuse(tokenrelay::Refusal::too_large);
+        if (!closed_ && input_.too_large()) answers += refuse_too_large();
         return answers;
     }
 
-    std::string refuse(tokenrelay::Refusal refusal) {
+    std::string refuse_too_large() {
         closed_ = true;
         tokenrelay::Answer answer;
-        tokenrelay::answer_refused(answer, refusal, "", {});
+        tokenrelay::answer_refused(answer, tokenrelay::Refusal::too_large, tokenrelay::kTooLarge,
+                                   {});
         return std::string(answer.view());
     }
 
     std::string serve(std::span<char> line, std::int64_t wall) {
-        using tokenrelay::Refusal;
         if (line.empty()) return "";
         tokenrelay::Message message;
         tokenrelay::Detail detail;
-        tokenrelay::TokenStore::Outcome outcome;
-        outcome.refusal = tokenrelay::parse_message(line, message, detail);
-        if (outcome.refusal == Refusal::none) {
-            if (message.kind == tokenrelay::MessageKind::refresh_refused) return "";
-            if (!keep_refresh_token_) message.update.refresh_token = {};
-            const std::int64_t now = wall * 1'000'000'000;
-            outcome = store_.apply(message.update, {now, now}, detail);
+        const auto refusal = tokenrelay::parse_message(line, message, detail);
+        if (refusal == tokenrelay::Refusal::none) {
+            const bool token = message.kind == tokenrelay::MessageKind::token;
+            return token ? apply(message, wall) : "";
         }
-        closed_ = message.bare || outcome.refusal == Refusal::too_large;
+        closed_ = message.bare || refusal == tokenrelay::Refusal::too_large;
         tokenrelay::Answer answer;
-        if (outcome.refusal == Refusal::none) {
+        tokenrelay::answer_refused(answer, refusal, detail.view(), {});
+        return std::string(answer.view());
+    }
+
+    std::string apply(tokenrelay::Message& message, std::int64_t wall) {
+        if (!keep_refresh_token_) message.update.refresh_token = {};
+        const std::int64_t now = wall * 1'000'000'000;
+        tokenrelay::Detail detail;
+        const auto outcome = store_.apply(message.update, {now, now}, detail);
+        closed_ = message.bare;
+        tokenrelay::Answer answer;
+        if (outcome.refusal == tokenrelay::Refusal::none) {
             tokenrelay::answer_accepted(answer, outcome.generation);
         } else {
             tokenrelay::answer_refused(answer, outcome.refusal, detail.view(), outcome.serial);
@@ -108,6 +126,7 @@ private:
     tokenrelay::LineBuffer input_{storage_.get()};
     tokenrelay::TokenStore store_;
     const bool keep_refresh_token_;
+    const Haste haste_;
     bool closed_ = false;
 };
 

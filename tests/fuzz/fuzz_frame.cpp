@@ -1,5 +1,6 @@
 // The receiver's way of a byte stream: cut into lines, checked, applied, answered. The input's first
-// byte says how the stream is split; however it is split, the answers must be the same.
+// byte says how the stream is split; however it is split, and whether usual frames are read in haste
+// or not, the answers and the token must be the same.
 #include <cstdint>
 #include <cstdlib>
 #include <string>
@@ -39,6 +40,13 @@ void check_token(const tokenrelay::Token& token) {
     require(!token.serial() || (*token.serial() >= 0 && *token.serial() <= tokenrelay::kMaxSerial));
 }
 
+bool same(const tokenrelay::Token& a, const tokenrelay::Token& b) {
+    return a.access_token() == b.access_token() && a.refresh_token() == b.refresh_token() &&
+           a.scope() == b.scope() && a.account() == b.account() &&
+           a.expires_at() == b.expires_at() && a.serial() == b.serial() &&
+           a.issued_at() == b.issued_at() && a.grant_expires_at() == b.grant_expires_at();
+}
+
 // Chunks of changing size, decided by `seed`; 0: all at once.
 std::string feed(check::WireReceiver& receiver, std::string_view stream, unsigned seed) {
     std::string answers;
@@ -55,14 +63,20 @@ std::string feed(check::WireReceiver& receiver, std::string_view stream, unsigne
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     if (size == 0) return 0;
     const std::string_view stream(reinterpret_cast<const char*>(data) + 1, size - 1);
-    static check::WireReceiver whole(false);
-    static check::WireReceiver split(true);
-    whole.forget();
-    split.forget();
+    static check::WireReceiver whole(true, check::Haste::none);
+    static check::WireReceiver hasty(true, check::Haste::usual);
+    static check::WireReceiver split(true, check::Haste::usual);
+    for (auto* receiver : {&whole, &hasty, &split}) receiver->forget();
     const std::string answers = feed(whole, stream, 0);
+    require(answers == feed(hasty, stream, 0));
     require(answers == feed(split, stream, data[0]));
     check_answers(answers);
-    if (const auto token = whole.token()) check_token(*token);
-    require(static_cast<bool>(whole.token()) == static_cast<bool>(split.token()));
+    const auto token = whole.token();
+    if (token) check_token(*token);
+    for (const auto* receiver : {&hasty, &split}) {
+        const auto other = receiver->token();
+        require(static_cast<bool>(token) == static_cast<bool>(other));
+        require(!token || same(*token, *other));
+    }
     return 0;
 }

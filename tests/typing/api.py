@@ -24,6 +24,7 @@ import tokenrelay.requests
 from tokenrelay import (
     ForkedReceiver,
     ReceiverError,
+    ReceiverStats,
     ReceiverStopped,
     Subscription,
     Token,
@@ -32,7 +33,6 @@ from tokenrelay import (
     TokenRelayError,
     TokenTimeout,
 )
-from tokenrelay.receiver import ReceiverStats
 
 assert_type(tokenrelay.__version__, str)
 

@@ -3,7 +3,7 @@
 #include <nanobind/stl/vector.h>
 
 #include <chrono>
-#include <climits>
+#include <cstdint>
 #include <new>
 #include <string>
 #include <vector>
@@ -108,15 +108,14 @@ std::uint64_t subscribe(const PyReceiver& self, nb::object callback) {
         const WithoutInterpreter without;
         error = self.receiver().follow(self.dispatcher());
     }
+    if (error) self.dispatcher().remove(id);
     raise_if(error);
     return id;
 }
 
 // "token", "timeout" or "stopped"; looks at Python's signals while it waits.
 const char* wait(const PyReceiver& self, double timeout, std::uint64_t after) {
-    const auto left = to_timeout(timeout);
-    const std::int64_t deadline =
-        left.count() < 0 ? LLONG_MAX : clock_ns(CLOCK_MONOTONIC) + left.count();
+    const std::int64_t deadline = deadline_after(to_timeout(timeout).count());
     for (;;) {
         if (self.receiver().forked()) raise_forked();
         if (!self.receiver().running()) return "stopped";

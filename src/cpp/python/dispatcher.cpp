@@ -21,7 +21,7 @@ bool call(PyObject* callback, PyObject* token) {
 }  // namespace
 
 std::uint64_t Dispatcher::add(nb::object callback) {
-    auto entry = std::make_shared<Entry>(0, std::move(callback));
+    auto entry = std::make_shared<Entry>(0, std::move(callback), clock_ns(CLOCK_BOOTTIME));
     const nb::ft_lock_guard lock(mutex_);
     entry->id = ++ids_;
     entries_.push_back(std::move(entry));
@@ -105,7 +105,9 @@ bool Dispatcher::call_next() {
     const Token& snapshot = py_token(token).token;
     std::shared_ptr<Entry> entry = take_next(snapshot.generation());
     if (!entry) return false;
-    latencies_.record(clock_ns(CLOCK_BOOTTIME) - snapshot.received_at_ns());
+    // Not of the token that was there before the callback was.
+    const std::int64_t received_at = snapshot.received_at_ns();
+    if (received_at >= entry->added_at) latencies_.record(clock_ns(CLOCK_BOOTTIME) - received_at);
     const bool good = or_park([&] { return call(entry->callback.ptr(), token.ptr()); });
     if (!good) errors_.fetch_add(1, std::memory_order_relaxed);
     entry.reset();  // if it was removed meanwhile, its callback goes before remove() returns

@@ -46,6 +46,7 @@ private:
     struct Entry {
         std::uint64_t id;
         nb::object callback;
+        std::int64_t added_at;  // CLOCK_BOOTTIME, ns
         std::uint64_t heard = 0;  // generation
     };
 

@@ -13,6 +13,8 @@
 #include <charconv>
 #include <cstdint>
 #include <cstring>
+#include <memory>
+#include <stdexcept>
 #include <string>
 #include <system_error>
 #include <vector>
@@ -22,6 +24,7 @@
 #include "py_token.hpp"
 #include "tokenrelay/clock.hpp"
 #include "tokenrelay/fd.hpp"
+#include "tokenrelay/follow_up.hpp"
 #include "tokenrelay/spin_pause.hpp"
 
 namespace tokenrelay::python {
@@ -78,6 +81,38 @@ private:
     Subscription subscription_;
 };
 
+// A follow-up that enters no interpreter: the way of a Python callback up to there. Writes a byte to
+// `acknowledge` once it has stamped. Lives as long as the process.
+class StampedFollowUp final : public FollowUp {
+public:
+    StampedFollowUp(const TokenReceiver& receiver, Stamps& stamps, int acknowledge) noexcept
+        : receiver_(receiver), stamps_(stamps), acknowledge_(acknowledge) {}
+
+    void run() noexcept override {
+        const std::int64_t entered = stamp();
+        const auto token = receiver_.current();
+        if (!token || token->generation() == generation_) return;
+        generation_ = token->generation();
+        stamps_.add(token->received_at_ns(), entered);
+        static_cast<void>(!write(acknowledge_, ".", 1));
+    }
+    void leave() noexcept override {}
+
+private:
+    const TokenReceiver& receiver_;
+    Stamps& stamps_;
+    const int acknowledge_;
+    std::uint64_t generation_ = 0;
+};
+
+void stamp_follow_ups(const PyReceiver& self, Stamps& stamps, int acknowledge) {
+    auto follow_up = std::make_unique<StampedFollowUp>(self.receiver(), stamps, acknowledge);
+    const WithoutInterpreter without;
+    if (const auto error = self.receiver().follow(*follow_up.release())) {
+        throw std::runtime_error(error.message());
+    }
+}
+
 // A frame whose serial, wherever its digits stand in it, goes up by one each time.
 class Frame {
 public:
@@ -113,9 +148,14 @@ void send_all(int fd, const char* data, std::size_t size) {
     if (send(fd, data, size, MSG_NOSIGNAL) != static_cast<ssize_t>(size)) fail("send");
 }
 
-void expect_accepted(int fd) {
+// Sleeps until there is an answer, or spins.
+void expect_accepted(int fd, bool spin) {
     char answer[512];
-    const ssize_t size = recv(fd, answer, sizeof answer - 1, 0);
+    ssize_t size = 0;
+    while ((size = recv(fd, answer, sizeof answer - 1, spin ? MSG_DONTWAIT : 0)) < 0 &&
+           errno == EAGAIN) {
+        tokenrelay::spin_pause();
+    }
     if (size <= 0) fail("no answer");
     answer[size] = '\0';
     if (!std::strstr(answer, "\"ok\":true")) throw std::runtime_error(answer);
@@ -124,7 +164,7 @@ void expect_accepted(int fd) {
 // Ping-pong: a frame, its answer, a byte on `acknowledged` if that is a descriptor, the gap. When each
 // send began.
 Nanoseconds send_frames(int fd, nb::bytes line, std::int64_t serial, std::size_t count,
-                        std::int64_t gap, int acknowledged) {
+                        std::int64_t gap, int acknowledged, bool spin) {
     Frame frame(line, serial);
     Nanoseconds sent;
     sent.reserve(count);
@@ -134,7 +174,7 @@ Nanoseconds send_frames(int fd, nb::bytes line, std::int64_t serial, std::size_t
         sleep_for(gap);
         sent.push_back(stamp());
         send_all(fd, text.data(), text.size());
-        expect_accepted(fd);
+        expect_accepted(fd, spin);
         char byte = 0;
         if (acknowledged >= 0 && read(acknowledged, &byte, 1) != 1) fail("no acknowledgement");
     }
@@ -163,16 +203,16 @@ Nanoseconds publish_frames(const PyReceiver& self, const Stamps& stamps, int fd,
             times.push_back(seen - token->received_at_ns());
             break;
         }
-        expect_accepted(fd);
+        expect_accepted(fd, false);
         const auto token = self.receiver().current();
         times.back() = std::min(times.back(), stamps.entered_last() - token->received_at_ns());
     }
     return times;
 }
 
-// The floor: what the kernel alone costs. Waits for a line, stamps, answers; checks nothing. Until the
-// sender hangs up.
-void receive_bare(int listener, Stamps& stamps, bool spin) {
+// The floor: what the kernel alone costs. Waits for a line, stamps, answers, stamps the end of that;
+// checks nothing. Until the sender hangs up.
+void receive_bare(int listener, Stamps& stamps, Stamps& answers, bool spin) {
     constexpr char answer[] = "{\"ok\":true,\"generation\":1}\n";
     const WithoutInterpreter without;
     const UniqueFd fd(accept4(listener, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
@@ -195,6 +235,7 @@ void receive_bare(int listener, Stamps& stamps, bool spin) {
         stamps.add(now, now);
         used = 0;
         send_all(fd.get(), answer, sizeof answer - 1);
+        answers.add(now, stamp());
     }
 }
 
@@ -251,12 +292,14 @@ void bind_measure(nb::module_& module) {
             nb::arg("cached"))
         .def_prop_ro("token", [](const Floor& self) { return self.cached; });
     module.def("_send_frames", &send_frames, nb::arg("fd"), nb::arg("frame"), nb::arg("serial"),
-               nb::arg("count"), nb::arg("gap_ns"), nb::arg("acknowledged"));
+               nb::arg("count"), nb::arg("gap_ns"), nb::arg("acknowledged"), nb::arg("spin"));
     module.def("_publish_frames", &publish_frames, nb::arg("receiver"), nb::arg("stamps"),
                nb::arg("fd"), nb::arg("frame"), nb::arg("serial"), nb::arg("count"),
                nb::arg("gap_ns"));
     module.def("_receive_bare", &receive_bare, nb::arg("listener"), nb::arg("stamps"),
-               nb::arg("spin"));
+               nb::arg("answers"), nb::arg("spin"));
+    module.def("_stamp_follow_ups", &stamp_follow_ups, nb::arg("receiver"), nb::arg("stamps"),
+               nb::arg("acknowledge"));
     module.def("_read_tokens", &read_tokens, nb::arg("receiver"), nb::arg("batches"),
                nb::arg("batch"),
                nb::sig("def _read_tokens(receiver: Receiver, batches: int, batch: int) -> "

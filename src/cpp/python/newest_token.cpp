@@ -37,9 +37,10 @@ void NewestToken::drop_replaced() noexcept {
     if (replaced_.empty()) return;
 #if defined(NB_FREE_THREADED)
     for (auto& kept : replaced_) kept->in_use = false;
-    cell_.reclaim([this](const Kept* held) {
+    const bool asked = cell_.reclaim([this](const Kept* held) {
         for (auto& kept : replaced_) kept->in_use |= kept.get() == held;
     });
+    if (!asked) return;
 #endif
     const auto first_unused = std::partition(replaced_.begin(), replaced_.end(),
                                              [](const auto& kept) { return kept->in_use; });

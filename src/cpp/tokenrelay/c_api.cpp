@@ -3,7 +3,6 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <memory>
 #include <optional>
 #include <string_view>
@@ -70,13 +69,6 @@ tokenrelay_info describe(const Token& token, std::string_view text) noexcept {
             .grant_expires_at = token.grant_expires_at().value_or(-1)};
 }
 
-// CLOCK_MONOTONIC, ns.
-std::int64_t deadline_after(std::int64_t timeout) noexcept {
-    constexpr auto never = std::numeric_limits<std::int64_t>::max();
-    const std::int64_t now = tokenrelay::clock_ns(CLOCK_MONOTONIC);
-    return timeout < 0 || timeout > never - now ? never : now + timeout;
-}
-
 void copy_message(std::string_view text, char* message, std::size_t size) noexcept {
     if (!message || size == 0) return;
     message[text.copy(message, size - 1)] = '\0';
@@ -126,7 +118,7 @@ uint64_t tokenrelay_generation(const tokenrelay_receiver* receiver) {
 
 int tokenrelay_wait(tokenrelay_receiver* receiver, int64_t timeout_ns, uint64_t after) {
     using Waited = tokenrelay::TokenReceiver::Waited;
-    const std::int64_t deadline = deadline_after(timeout_ns);
+    const std::int64_t deadline = tokenrelay::deadline_after(timeout_ns);
     for (;;) {
         switch (receiver->receiver.wait_until(deadline, after)) {
             case Waited::token:

@@ -60,9 +60,13 @@ void Callbacks::notify(const Token& token) noexcept {
     notifier_.store(std::this_thread::get_id(), std::memory_order_relaxed);
     rounds_.fetch_add(1, std::memory_order_seq_cst);
     const List& list = *list_.load(std::memory_order_seq_cst);
+    const std::uint64_t generation = token.generation();
     for (const auto& entry : list) {
-        if (std::exchange(entry->heard, token.generation()) == token.generation()) continue;
+        if (std::exchange(entry->heard, generation) == generation) continue;
         entry->function(token);
+        // The callback forked, and this is the child: the token is empty, and the rounds are those of
+        // the thread that notifies here, if there is one already.
+        if (token.generation() != generation) return;
     }
     notifier_.store(std::thread::id(), std::memory_order_relaxed);
     rounds_.fetch_add(1, std::memory_order_release);
@@ -71,6 +75,11 @@ void Callbacks::notify(const Token& token) noexcept {
 
 void Callbacks::after_fork() noexcept {
     new (&mutex_) std::mutex;
+    if (inside()) {
+        // The callback that forked runs on, whoever removes it here: its lists stay for ever.
+        retired_.push_back(std::make_unique<List>(*list_.load(std::memory_order_relaxed)));
+        static_cast<void>(new auto(std::exchange(retired_, {})));
+    }
     rounds_.store(0, std::memory_order_relaxed);
     notifier_.store(std::thread::id(), std::memory_order_relaxed);
 }

@@ -33,7 +33,12 @@ public:
     // The writer's thread. Calls each callback that has not heard of this generation yet. Lock-free.
     void notify(const Token& token) noexcept;
 
-    // In a forked child: nobody notifies there.
+    // Around fork(2): the lists that the child inherits are whole. Blocks while another thread changes
+    // them, never for a callback.
+    void before_fork() noexcept { mutex_.lock(); }
+    void after_fork_in_parent() noexcept { mutex_.unlock(); }
+    // In a forked child: nobody notifies there. A notify() whose callback forked returns without
+    // calling another, provided that its token is of another generation by then.
     void after_fork() noexcept;
 
 private:

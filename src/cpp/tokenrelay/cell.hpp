@@ -7,12 +7,13 @@
 //
 // What for: an object that is read millions of times a second and replaced every few minutes.
 // Not for: objects replaced as often as they are read, where the writer's barrier would dominate.
-// Cost: a read and its release are three loads and two stores to the thread's own cache line, about
-// 1 ns, with a CellReader 0.5; reclaim is one membarrier(2), about 11 µs, which is why it is apart
-// from publish.
-// Progress: read() is wait-free. Its first try fails only if the writer published between two
-// loads; then it asks for help, and either its own compare-and-swap or the writer's puts a
-// protected pointer into its slot (helping: M. Herlihy, "Wait-Free Synchronization", ACM TOPLAS 1991).
+// Cost: a read and its release are five loads and two stores, these to the thread's own cache line,
+// about half a nanosecond, with a CellReader half of that (docs/performance.md); reclaim is one
+// membarrier(2), about 11 µs, which is why it is apart from publish.
+// Progress: read() is wait-free after the thread's first, which may allocate. Its first try fails
+// only if the writer published between two loads; then it asks for help, and either its own
+// compare-and-swap or the writer's puts a protected pointer into its slot (helping: M. Herlihy,
+// "Wait-Free Synchronization", ACM TOPLAS 1991).
 // publish() and reclaim() are wait-free too: neither waits for a reader. A reader that stops for
 // ever inside a guard costs the one object it holds.
 // Guards stay on the thread that made them, any number at once (the seventh and so on may allocate).
@@ -85,9 +86,9 @@ class Cell {
     static_assert(std::atomic<T*>::is_always_lock_free);
 
 public:
-    // Any thread. Wait-free.
+    // Any thread. Wait-free after the thread's first.
     Guard<T> read() const noexcept {
-        auto& slot = detail::this_threads_record->slots[0];
+        auto& slot = detail::this_threads_record.value->slots[0];
         if (slot.load(std::memory_order_relaxed) != 0) [[unlikely]] {
             return Guard<T>(read_elsewhere());
         }
@@ -99,17 +100,18 @@ public:
     T* publish(T* next) noexcept {
         // Release: readers see what `next` points to, whole. Sequentially consistent for the fenced
         // form: ordered against the reader's posting.
-        return current_.exchange(next, std::memory_order_seq_cst);
+        return current_.value.exchange(next, std::memory_order_seq_cst);
     }
 
     // Writer. The current object, without protection: it is the writer who retires objects.
-    T* peek() const noexcept { return current_.load(std::memory_order_relaxed); }
+    T* peek() const noexcept { return current_.value.load(std::memory_order_relaxed); }
 
     // Writer. Calls in_use(object) for each hazard posted anywhere; an object published before,
-    // replaced since and not named may be destroyed or reused.
+    // replaced since and not named may be destroyed or reused. False, and nobody is asked, if no
+    // barrier is to be had: then all may be in use.
     template <class F>
-    void reclaim(F&& in_use) noexcept {
-        detail::heavy_barrier();
+    [[nodiscard]] bool reclaim(F&& in_use) noexcept {
+        if (!detail::heavy_barrier()) return false;
         for (auto* record = detail::first_record(); record; record = record->next) {
             for (auto& slot : record->slots) {
                 if (const detail::Hazard hazard = settle(slot)) {
@@ -117,6 +119,7 @@ public:
                 }
             }
         }
+        return true;
     }
 
 private:
@@ -134,7 +137,7 @@ private:
 
     // The current object, named in `slot`. Where there is none, null, which leaves the slot free.
     const T* protect(std::atomic<detail::Hazard>& slot, bool fenced) const noexcept {
-        const T* object = current_.load(std::memory_order_acquire);
+        const T* object = current_.value.load(std::memory_order_acquire);
         post(slot, reinterpret_cast<detail::Hazard>(object), fenced);
         // Acquire: if the address was reused meanwhile, its new contents are seen. Sequentially
         // consistent where fenced: not before the posting.
@@ -168,7 +171,7 @@ private:
         std::atomic_signal_fence(std::memory_order_seq_cst);
     }
 
-    const T* validate() const noexcept { return current_.load(std::memory_order_seq_cst); }
+    const T* validate() const noexcept { return current_.value.load(std::memory_order_seq_cst); }
 
     // The object a slot protects, after answering a call for help.
     detail::Hazard settle(std::atomic<detail::Hazard>& slot) noexcept {
@@ -182,7 +185,7 @@ private:
         return hazard & 1 ? 0 : hazard;
     }
 
-    alignas(64) std::atomic<T*> current_{nullptr};
+    alignas(64) detail::SecondHalf<std::atomic<T*>> current_{};
 };
 
 // CellReader<T>: for a loop that wants the last nanosecond. Remembers the object it saw last and
@@ -194,7 +197,10 @@ class CellReader {
 public:
     explicit CellReader(const Cell<T>& cell) noexcept
         : cell_(&cell), slot_(&detail::take_record()), fenced_(detail::readers_are_fenced()) {}
-    ~CellReader() { detail::give_back(*slot_); }
+    ~CellReader() {
+        slot_->slots[0].store(0, std::memory_order_release);
+        detail::give_back(*slot_);
+    }
     CellReader(const CellReader&) = delete;
     CellReader& operator=(const CellReader&) = delete;
 
@@ -202,7 +208,7 @@ public:
     const T* read() noexcept {
         // Nothing was published since, or the same address again: then it is protected by the very
         // slot that kept it from being reused.
-        if (cell_->current_.load(std::memory_order_acquire) != seen_) [[unlikely]]
+        if (cell_->current_.value.load(std::memory_order_acquire) != seen_) [[unlikely]]
             look();
         return seen_;
     }

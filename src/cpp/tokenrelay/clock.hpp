@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <ctime>
+#include <limits>
 
 namespace tokenrelay {
 
@@ -16,6 +17,14 @@ inline std::int64_t clock_ns(clockid_t clock) noexcept {
     timespec time{};
     clock_gettime(clock, &time);
     return static_cast<std::int64_t>(time.tv_sec) * 1'000'000'000 + time.tv_nsec;
+}
+
+// When `timeout` ns from now are over on CLOCK_MONOTONIC, in ns; never, where it is negative or longer
+// than the clock can say.
+inline std::int64_t deadline_after(std::int64_t timeout) noexcept {
+    constexpr auto never = std::numeric_limits<std::int64_t>::max();
+    const std::int64_t now = clock_ns(CLOCK_MONOTONIC);
+    return timeout < 0 || timeout > never - now ? never : now + timeout;
 }
 
 inline Now now() noexcept { return {clock_ns(CLOCK_REALTIME), clock_ns(CLOCK_BOOTTIME)}; }

@@ -2,11 +2,13 @@
 
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <utility>
 
 #include "tokenrelay/limits.hpp"
+#include "tokenrelay/usual_frame.hpp"
 
 namespace tokenrelay {
 namespace {
@@ -32,7 +34,9 @@ void Connection::open(UniqueFd fd, std::uint64_t order) noexcept {
     unsent_ = 0;
     ++use_;
     Counters::add(service_->counters.connections);
-    watch(0);
+    if (watch(0)) return;
+    Counters::add(service_->counters.accept_failures);
+    close();
 }
 
 void Connection::close() noexcept {
@@ -42,9 +46,9 @@ void Connection::close() noexcept {
     Counters::add(service_->counters.connections, -1ULL);
 }
 
-void Connection::watch(std::uint32_t more_events) noexcept {
-    service_->events.watch(fd_.get(), static_cast<std::uint64_t>(use_) << 32 | place_,
-                           EPOLLIN | EPOLLRDHUP | EPOLLET | more_events);
+bool Connection::watch(std::uint32_t more_events) noexcept {
+    return service_->events.watch(fd_.get(), static_cast<std::uint64_t>(use_) << 32 | place_,
+                                  EPOLLIN | EPOLLRDHUP | EPOLLET | more_events);
 }
 
 // --- from the sender --------------------------------------------------------------------------
@@ -79,13 +83,19 @@ bool Connection::read(bool to_the_end) noexcept {
 
 Connection::After Connection::serve_lines(std::int64_t read_at, bool at_end) noexcept {
     bool served = false;
-    while (const auto line = input_.next_line()) {
-        served = true;
+    for (; !input_.searched(); served = true) {
+        Message message;
+        if (take_usual_frame(input_, message)) {
+            if (serve_message(message, read_at) == After::close) return After::close;
+            continue;
+        }
+        const auto line = input_.next_line();
+        if (!line) break;
         if (serve_line(*line, read_at) == After::close) return After::close;
     }
     input_.wipe_taken();
     if (input_.too_large()) {
-        return refuse_and_close(Refusal::too_large, "more than 65536 bytes in a line");
+        return refuse_and_close(Refusal::too_large, kTooLarge);
     }
     if (at_end) {
         const auto line = input_.last_line();
@@ -115,25 +125,30 @@ Connection::After Connection::serve_line(std::span<char> line, std::int64_t read
     if (line.empty()) return After::keep;
     Message message;
     Detail detail;
-    TokenStore::Outcome outcome;
-    outcome.refusal = parse_message(line, message, detail);
-    if (outcome.refusal == Refusal::none) {
-        if (message.kind == MessageKind::refresh_refused) {
-            Counters::add(service_->counters.refresh_refusals);
-            return After::keep;
-        }
-        outcome = take(message, read_at, detail);
+    const Refusal refusal = parse_message(line, message, detail);
+    if (refusal != Refusal::none) {
+        const bool end = message.bare || refusal == Refusal::too_large;
+        return refuse(refusal, detail.view()) && !end ? After::keep : After::close;
     }
-    Answer answer;
+    if (message.kind == MessageKind::refresh_refused) {
+        Counters::add(service_->counters.refresh_refusals);
+        return After::keep;
+    }
+    return serve_message(message, read_at);
+}
+
+Connection::After Connection::serve_message(Message& message, std::int64_t read_at) noexcept {
+    Detail detail;
+    const auto outcome = take(message, read_at, detail);
+    bool sent = false;
     if (outcome.refusal == Refusal::none) {
+        Answer answer;
         answer_accepted(answer, outcome.generation);
+        sent = send_answer(answer.view());
     } else {
-        service_->count(outcome.refusal);
-        answer_refused(answer, outcome.refusal, detail.view(), outcome.serial);
+        sent = refuse(outcome.refusal, detail.view(), outcome.serial);
     }
-    if (!send_answer(answer.view())) return After::close;
-    const bool end = message.bare || outcome.refusal == Refusal::too_large;
-    return end ? After::close : After::keep;
+    return sent && !message.bare ? After::keep : After::close;
 }
 
 TokenStore::Outcome Connection::take(Message& message, std::int64_t read_at,
@@ -147,10 +162,13 @@ TokenStore::Outcome Connection::take(Message& message, std::int64_t read_at,
     delivered_ = true;
     sent_serial_ |= message.update.serial.has_value();
     if (outcome.published) {
-        const std::int64_t took = clock_ns(CLOCK_BOOTTIME) - read_at;
+        const std::int64_t now = clock_ns(CLOCK_BOOTTIME);
         Counters::add(counters.published);
-        counters.record_callbacks(took);
+        counters.record_callbacks(now - read_at);
+        // Without those of the frames before it in the same read.
+        const std::int64_t took = now - std::max(read_at, called_back_at_);
         if (took > kOverrun) Counters::add(counters.callback_overruns);
+        called_back_at_ = now;
     } else {
         Counters::add(counters.repeated);
     }
@@ -168,10 +186,7 @@ void Connection::rehearse() noexcept {
     put(0, "{\"access_token\":\"");
     put(kUsualFrame - end.size(), end);
     input_.received(kUsualFrame);
-    Message message;
-    Detail detail;
-    const auto line = input_.next_line();
-    if (line && parse_message(*line, message, detail) == Refusal::none) {
+    if (Message message; take_usual_frame(input_, message)) {
         service_->store.rehearse(message.update,
                                  {clock_ns(CLOCK_REALTIME_COARSE), clock_ns(CLOCK_BOOTTIME)});
     }
@@ -183,11 +198,16 @@ void Connection::rehearse() noexcept {
 // --- to the sender ----------------------------------------------------------------------------
 
 Connection::After Connection::refuse_and_close(Refusal refusal, std::string_view detail) noexcept {
+    static_cast<void>(refuse(refusal, detail));
+    return After::close;
+}
+
+bool Connection::refuse(Refusal refusal, std::string_view detail,
+                        std::optional<std::int64_t> serial) noexcept {
     service_->count(refusal);
     Answer answer;
-    answer_refused(answer, refusal, detail, {});
-    send_answer(answer.view());
-    return After::close;
+    answer_refused(answer, refusal, detail, serial);
+    return send_answer(answer.view());
 }
 
 void Connection::request_refresh(std::int64_t serial) noexcept {
@@ -197,13 +217,23 @@ void Connection::request_refresh(std::int64_t serial) noexcept {
     if (!send_answer(request.view())) close();
 }
 
-// False if the peer is gone, or has not read its answers for so long that they don't fit any more.
+// How many of the bytes the peer took. All where it is gone: what it sent before is still served.
+// Negative if they can't be sent.
+ssize_t Connection::transmit(std::string_view bytes) const noexcept {
+    const ssize_t sent = send(fd_.get(), bytes.data(), bytes.size(), kSendFlags);
+    if (sent >= 0) return sent;
+    if (errno == EPIPE || errno == ECONNRESET) return static_cast<ssize_t>(bytes.size());
+    return errno == EAGAIN || errno == EINTR ? 0 : -1;
+}
+
+// False if the peer has not read its answers for so long that they don't fit any more.
 bool Connection::send_answer(std::string_view answer) noexcept {
+    if (!flush()) return false;
     if (unsent_ == 0) {
-        const ssize_t sent = send(fd_.get(), answer.data(), answer.size(), kSendFlags);
+        const ssize_t sent = transmit(answer);
         if (sent == static_cast<ssize_t>(answer.size())) return true;
-        if (sent < 0 && errno != EAGAIN && errno != EINTR) return false;
-        if (sent > 0) answer.remove_prefix(static_cast<std::size_t>(sent));
+        if (sent < 0) return false;
+        answer.remove_prefix(static_cast<std::size_t>(sent));
         watch(EPOLLOUT);
     }
     if (answer.size() > output_.size() - unsent_) return false;
@@ -214,8 +244,8 @@ bool Connection::send_answer(std::string_view answer) noexcept {
 
 bool Connection::flush() noexcept {
     if (unsent_ == 0) return true;
-    const ssize_t sent = send(fd_.get(), output_.data(), unsent_, kSendFlags);
-    if (sent < 0) return errno == EAGAIN || errno == EINTR;
+    const ssize_t sent = transmit({output_.data(), unsent_});
+    if (sent < 0) return false;
     unsent_ -= static_cast<std::size_t>(sent);
     std::memmove(output_.data(), output_.data() + sent, unsent_);
     return true;

@@ -1,8 +1,10 @@
 // Connection: one sender's end, from the bytes it sends to the answers it takes. Everything that is
-// done for a frame is in serve_line(): check, apply to the store, answer.
+// done for a frame is in serve_lines(): read, check, apply to the store, answer.
 //
 // The leader's, and so without locks (listener.hpp). No allocation.
 #pragma once
+
+#include <sys/types.h>
 
 #include <array>
 #include <cstddef>
@@ -39,6 +41,7 @@ public:
     // Once, before all else. `storage` has LineBuffer::kStorage bytes.
     void settle(const Service& service, std::uint32_t place, char* storage) noexcept;
 
+    // Closes it at once where the kernel cannot report its events.
     void open(UniqueFd fd, std::uint64_t order) noexcept;
     // Idempotent.
     void close() noexcept;
@@ -69,11 +72,16 @@ private:
 
     After serve_lines(std::int64_t read_at, bool at_end) noexcept;
     After serve_line(std::span<char> line, std::int64_t read_at) noexcept;
+    After serve_message(Message& message, std::int64_t read_at) noexcept;
     TokenStore::Outcome take(Message& message, std::int64_t read_at, Detail& detail) noexcept;
     After refuse_and_close(Refusal refusal, std::string_view detail) noexcept;
+    // False as send_answer().
+    bool refuse(Refusal refusal, std::string_view detail,
+                std::optional<std::int64_t> serial = {}) noexcept;
+    ssize_t transmit(std::string_view bytes) const noexcept;
     bool send_answer(std::string_view answer) noexcept;
     bool flush() noexcept;
-    void watch(std::uint32_t more_events) noexcept;
+    bool watch(std::uint32_t more_events) noexcept;
 
     const Service* service_ = nullptr;
     UniqueFd fd_;
@@ -82,6 +90,7 @@ private:
     std::uint32_t use_ = 0;  // counts the connections that had this place
     std::uint64_t order_ = 0;
     std::int64_t frame_began_ = 0;  // CLOCK_BOOTTIME ns; 0: no partial frame
+    std::int64_t called_back_at_ = 0;  // CLOCK_BOOTTIME ns; when the last callbacks had returned
     bool delivered_ = false;
     bool sent_serial_ = false;
     std::size_t unsent_ = 0;  // bytes in `output_` that the peer has not taken

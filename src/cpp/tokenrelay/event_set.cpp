@@ -10,22 +10,30 @@ namespace tokenrelay {
 Error EventSet::open(int doorbell) {
     epoll_ = UniqueFd(epoll_create1(EPOLL_CLOEXEC));
     timer_ = UniqueFd(timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK));
-    if (!epoll_ || !timer_ || doorbell < 0) {
-        return system_error(errno, "cannot make the descriptors to wait with",
-                            "Raise the limit of open files: ulimit -n");
+    if (!epoll_ || !timer_) return cannot_open();
+    if (!watch(timer_.get(), kTimerKey, EPOLLIN | EPOLLET) ||
+        !watch(doorbell, kDoorbellKey, EPOLLIN)) {
+        return cannot_watch();
     }
-    watch(timer_.get(), kTimerKey, EPOLLIN | EPOLLET);
-    watch(doorbell, kDoorbellKey, EPOLLIN);
     return {};
 }
 
-void EventSet::watch(int fd, std::uint64_t key, std::uint32_t events) noexcept {
+Error EventSet::cannot_open() {
+    return system_error(errno, "cannot make the descriptors to wait with",
+                        "Raise the limit of open files: ulimit -n");
+}
+
+Error EventSet::cannot_watch() {
+    return system_error(errno, "cannot wait for events of a descriptor",
+                        "Raise your user's limit: sysctl fs.epoll.max_user_watches");
+}
+
+bool EventSet::watch(int fd, std::uint64_t key, std::uint32_t events) noexcept {
     epoll_event event{};
     event.events = events;
     event.data.u64 = key;
-    if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) != 0 && errno == EEXIST) {
-        epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, fd, &event);
-    }
+    if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) == 0) return true;
+    return errno == EEXIST && epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, fd, &event) == 0;
 }
 
 void EventSet::wake_at(std::int64_t at) noexcept {

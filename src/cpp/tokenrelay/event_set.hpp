@@ -22,8 +22,12 @@ class EventSet {
 public:
     // Reports kDoorbellKey to every thread as long as `doorbell` is readable.
     Error open(int doorbell);
-    // Reports `events` of the descriptor, which may be in the set already, under `key`.
-    void watch(int fd, std::uint64_t key, std::uint32_t events) noexcept;
+    // Reports `events` of the descriptor, which may be in the set already, under `key`. False, with
+    // errno, if the kernel has no room for one more: such a descriptor would be deaf.
+    bool watch(int fd, std::uint64_t key, std::uint32_t events) noexcept;
+    // What errno means after a descriptor could not be made, or not be watched.
+    static Error cannot_open();
+    static Error cannot_watch();
     // Reports kTimerKey when CLOCK_BOOTTIME reaches `at` (ns). One moment only, the earliest.
     void wake_at(std::int64_t at) noexcept;
     // To be called at each kTimerKey.

@@ -27,6 +27,16 @@ public:
     // What is left at the end of the stream: the last line needs no ending.
     std::optional<std::span<char>> last_line() noexcept;
 
+    // Every byte received so far was: no line is left.
+    bool searched() const noexcept { return scanned_ == end_; }
+    // The bytes from a frame's begin on, if none of them was searched for a line's end yet; else empty.
+    // skip() takes the bytes of whole lines off them, endings included.
+    std::span<const char> unsearched() const noexcept {
+        if (scanned_ != begin_) return {};
+        return {storage_ + begin_, end_ - begin_};
+    }
+    void skip(std::size_t bytes) noexcept { begin_ = scanned_ = begin_ + bytes; }
+
     // The frame being received can't fit any more.
     bool too_large() const noexcept;
     // A frame has begun and is not complete.

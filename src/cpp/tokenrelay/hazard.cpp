@@ -4,6 +4,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <iterator>
 #include <new>
 
 #include "tokenrelay/sanitizer.hpp"
@@ -21,11 +23,13 @@ constinit std::atomic<ReaderRecord*> records{nullptr};
 long membarrier(int command) noexcept { return syscall(SYS_membarrier, command, 0, 0); }
 
 constinit thread_local ReaderRecord* owned_records = nullptr;
+constinit thread_local bool owner_ended = false;
 
 // Gives the thread's records back when it ends.
 struct RecordOwner {
     ~RecordOwner() {
-        this_threads_record = &no_record;
+        owner_ended = true;
+        this_threads_record.value = &no_record;
         while (ReaderRecord* record = owned_records) {
             owned_records = record->next_owned;
             give_back(*record);
@@ -33,12 +37,20 @@ struct RecordOwner {
     }
 };
 
+// Acquire: pairs with release() of the guard, which may be another thread's.
+bool nothing_is_posted(const ReaderRecord& record) noexcept {
+    return std::all_of(std::begin(record.slots), std::end(record.slots),
+                       [](const auto& slot) { return slot.load(std::memory_order_acquire) == 0; });
+}
+
 ReaderRecord* reuse_record() noexcept {
     for (ReaderRecord* record = first_record(); record; record = record->next) {
-        if (!record->taken.load(std::memory_order_relaxed) &&
-            !record->taken.exchange(true, std::memory_order_acquire)) {
-            return record;
+        if (record->taken.load(std::memory_order_relaxed) ||
+            record->taken.exchange(true, std::memory_order_acquire)) {
+            continue;
         }
+        if (nothing_is_posted(*record)) return record;
+        give_back(*record);  // guards outlive their thread's RecordOwner
     }
     return nullptr;
 }
@@ -55,7 +67,7 @@ ReaderRecord* new_record() noexcept {
 
 }  // namespace
 
-constinit thread_local ReaderRecord* this_threads_record = &no_record;
+constinit thread_local SecondHalf<ReaderRecord*> this_threads_record{.value = &no_record};
 
 ReaderRecord* first_record() noexcept { return records.load(std::memory_order_seq_cst); }
 
@@ -66,8 +78,7 @@ ReaderRecord& take_record() noexcept {
 
 void give_back(ReaderRecord& record) noexcept {
     record.next_owned = nullptr;
-    for (auto& slot : record.slots) slot.store(0, std::memory_order_release);
-    // Pairs with the exchange in reuse_record(): the next owner sees the slots free.
+    // Pairs with the exchange in reuse_record(): the next owner sees what was posted.
     record.taken.store(false, std::memory_order_release);
 }
 
@@ -75,12 +86,26 @@ ReaderRecord& record_of_this_thread() noexcept {
     if (!owned_records) {
         thread_local RecordOwner owner;
         owned_records = &take_record();
-        if (!readers_are_fenced()) this_threads_record = owned_records;
+        if (!readers_are_fenced()) this_threads_record.value = owned_records;
     }
     return *owned_records;
 }
 
+namespace {
+
+// Of a thread that reads in the destructor of a thread_local object, after its RecordOwner's: the
+// record is given back at once, and what is posted in it keeps it from others as long as it must.
+std::atomic<Hazard>& last_slot() noexcept {
+    ReaderRecord& record = take_record();
+    record.slots[0].store(1, std::memory_order_relaxed);  // not free, and protects nothing
+    give_back(record);
+    return record.slots[0];
+}
+
+}  // namespace
+
 std::atomic<Hazard>& free_slot() noexcept {
+    if (owner_ended) return last_slot();
     for (ReaderRecord* record = &record_of_this_thread(); record; record = record->next_owned) {
         for (auto& slot : record->slots) {
             if (slot.load(std::memory_order_relaxed) == 0) return slot;
@@ -98,10 +123,9 @@ bool readers_are_fenced() noexcept {
     return fenced;
 }
 
-void heavy_barrier() noexcept {
-    if (readers_are_fenced()) return;
-    // Registered above, so it can't fail (membarrier(2)); a forked child inherits the registration.
-    membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED);
+// A forked child inherits the registration.
+bool heavy_barrier() noexcept {
+    return readers_are_fenced() || membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED) == 0;
 }
 
 }  // namespace tokenrelay::detail

@@ -4,12 +4,12 @@
 #include <cstring>
 #include <system_error>
 
+#include "tokenrelay/digits.hpp"
 #include "tokenrelay/scan.hpp"
 
 namespace tokenrelay {
 namespace {
 
-constexpr std::string_view kNotAnObject = "not a JSON object (RFC 8259)";
 constexpr std::string_view kBadString = "bad string";
 constexpr std::string_view kUnclosed = "unclosed string";
 constexpr std::string_view kBadNumber = "bad number, or one out of range";
@@ -24,8 +24,6 @@ bool in_range(JsonMember& member) noexcept {
                           : std::from_chars(member.text.data(), end, fraction);
     return read.ec == std::errc();
 }
-
-constexpr bool is_digit(char byte) noexcept { return byte >= '0' && byte <= '9'; }
 
 constexpr bool is_blank(char byte) noexcept {
     return byte == ' ' || byte == '\t' || byte == '\r' || byte == '\n';
@@ -79,43 +77,25 @@ char* append_utf8(char* to, std::uint32_t point) noexcept {
 
 }  // namespace
 
-bool JsonObject::fail(std::string_view problem) noexcept {
-    problem_ = problem;
-    return false;
-}
-
-void JsonObject::skip_blanks() noexcept {
-    while (at_ < end_ && static_cast<unsigned char>(*at_) <= ' ' && is_blank(*at_)) ++at_;
-}
-
-bool JsonObject::take(char byte) noexcept {
-    if (at_ == end_ || *at_ != byte) return false;
-    ++at_;
-    return true;
-}
-
-bool JsonObject::take_between(char byte) noexcept {
-    skip_blanks();
-    if (!take(byte)) return false;
-    skip_blanks();
-    return true;
-}
+// --- members ------------------------------------------------------------------------------------
 
 bool JsonObject::next(JsonMember& member) noexcept {
     if (!opened_) {
-        if (!take_between('{')) return fail(kNotAnObject);
-        if (take('}')) return finish();
-        opened_ = true;
-    } else {
-        skip_blanks();
-        if (take('}')) return finish();
-        if (!take_between(',')) return fail(kNotAnObject);
+        if (!open()) return false;
+    } else if (!take_between(',')) {
+        return take('}') ? finish() : no_object();
     }
     bool printable = false;
-    if (!take('"')) return fail(kNotAnObject);
+    if (at_ == end_ || *at_ != '"') return no_object();
     if (!string(member.key, printable)) return false;
-    if (!take_between(':')) return fail(kNotAnObject);
+    if (!take_between(':')) return no_object();
     return value(member);
+}
+
+bool JsonObject::open() noexcept {
+    opened_ = true;
+    if (!take_between('{')) return no_object();
+    return take('}') ? finish() : true;
 }
 
 bool JsonObject::finish() noexcept {
@@ -125,13 +105,11 @@ bool JsonObject::finish() noexcept {
 
 bool JsonObject::value(JsonMember& member) noexcept {
     member.printable = false;
-    if (take('"')) {
-        member.kind = JsonKind::string;
-        return string(member.text, member.printable);
-    }
     const char first = at_ < end_ ? *at_ : '\0';
-    if (is_digit(first) || first == '-') return number(member);
     switch (first) {
+        case '"':
+            member.kind = JsonKind::string;
+            return string(member.text, member.printable);
         case 't':
             return literal(member, "true", JsonKind::boolean);
         case 'f':
@@ -142,8 +120,34 @@ bool JsonObject::value(JsonMember& member) noexcept {
         case '[':
             return fail("nested value");
         default:
-            return fail(kNotAnObject);
+            return first == '-' || is_digit(first) ? number(member) : no_object();
     }
+}
+
+// --- their parts --------------------------------------------------------------------------------
+
+bool JsonObject::fail(std::string_view problem) noexcept {
+    problem_ = problem;
+    return false;
+}
+
+bool JsonObject::no_object() noexcept { return fail("not a JSON object (RFC 8259)"); }
+
+bool JsonObject::take(char byte) noexcept {
+    if (at_ == end_ || *at_ != byte) return false;
+    ++at_;
+    return true;
+}
+
+void JsonObject::skip_blanks() noexcept {
+    while (at_ < end_ && is_blank(*at_)) ++at_;
+}
+
+bool JsonObject::take_between(char byte) noexcept {
+    skip_blanks();
+    if (!take(byte)) return false;
+    skip_blanks();
+    return true;
 }
 
 bool JsonObject::literal(JsonMember& member, std::string_view word, JsonKind kind) noexcept {
@@ -163,23 +167,16 @@ bool JsonObject::digits() noexcept {
 
 bool JsonObject::number(JsonMember& member) noexcept {
     const char* const first = at_;
-    const bool negative = take('-');
+    take('-');
     const char* const integer = at_;
-    std::uint64_t magnitude = 0;  // wraps where there are too many digits: read again below
-    for (; at_ < end_ && is_digit(*at_); ++at_) {
-        magnitude = magnitude * 10 + static_cast<std::uint64_t>(*at_ - '0');
-    }
-    const auto count = at_ - integer;
-    if (count == 0 || (count > 1 && *integer == '0')) return fail(kBadNumber);
-    member.integer = static_cast<std::int64_t>(negative ? 0 - magnitude : magnitude);
+    if (!digits() || (at_ - integer > 1 && *integer == '0')) return fail(kBadNumber);
     member.kind = JsonKind::integer;
     if (at_ < end_ && (*at_ == '.' || *at_ == 'e' || *at_ == 'E')) {
         member.kind = JsonKind::fraction;
         if (!fraction()) return fail(kBadNumber);
     }
     member.text = {first, static_cast<std::size_t>(at_ - first)};
-    const bool fits = member.kind == JsonKind::integer && count <= 18;
-    return fits || in_range(member) ? true : fail(kBadNumber);
+    return in_range(member) ? true : fail(kBadNumber);
 }
 
 // What makes a number none of the integers, from the point or the exponent on.
@@ -193,14 +190,12 @@ bool JsonObject::fraction() noexcept {
 }
 
 bool JsonObject::string(std::string_view& text, bool& printable) noexcept {
-    char* const first = at_;
-    char* to = at_;
+    char* const first = ++at_;
+    char* to = first;
     printable = true;
     for (;;) {
-        if (to == at_) {
-            at_ += find_special(at_, end_) - at_;
-            to = at_;
-        }
+        // What is plain stays where it is until an escape has made the text shorter than the line.
+        if (to == at_) to = at_ += find_special(begin_, at_, end_) - at_;
         if (at_ == end_) return fail(kUnclosed);
         if (*at_ == '"') break;
         char* const written = to;

@@ -9,7 +9,7 @@
 // Strings are unescaped where they stand, so that no second copy of a secret is made: what next()
 // returns are views into the line, valid as long as it is. A string without escapes is looked at
 // once, a block of bytes at a time; that is why this is not a library's parser: those build an index
-// or a copy first, which takes three times as long (docs/performance.md).
+// or a copy first, which takes longer and is to be wiped (docs/performance.md).
 // Pure: no I/O, no allocation. One thread.
 #pragma once
 
@@ -44,17 +44,19 @@ public:
     std::size_t place() const noexcept { return static_cast<std::size_t>(at_ - begin_); }
 
 private:
-    bool fail(std::string_view problem) noexcept;
-    bool finish() noexcept;
-    void skip_blanks() noexcept;
     bool take(char byte) noexcept;
     bool take_between(char byte) noexcept;
+    void skip_blanks() noexcept;
+    bool fail(std::string_view problem) noexcept;
+    bool no_object() noexcept;
+    bool open() noexcept;
+    bool finish() noexcept;
 
     bool value(JsonMember& member) noexcept;
-    bool literal(JsonMember& member, std::string_view word, JsonKind kind) noexcept;
     bool number(JsonMember& member) noexcept;
     bool digits() noexcept;
     bool fraction() noexcept;
+    bool literal(JsonMember& member, std::string_view word, JsonKind kind) noexcept;
     bool string(std::string_view& text, bool& printable) noexcept;
     bool unescape(char*& to) noexcept;
     bool unicode_escape(char*& to) noexcept;

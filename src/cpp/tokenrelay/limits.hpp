@@ -8,7 +8,7 @@ namespace tokenrelay {
 
 inline constexpr std::size_t kMaxFrame = 65'536;             // bytes, without the line ending
 inline constexpr std::size_t kMaxToken = 16'384;             // bytes of one token
-inline constexpr std::size_t kMaxKeys = 64;                  // keys of one frame
+inline constexpr std::size_t kMaxUnknownKeys = 64;           // of one frame
 inline constexpr int kMaxConnections = 16;                   // at one receiver
 inline constexpr std::int64_t kMaxUnixTime = 99'999'999'999;  // 11 digits: milliseconds are refused
 inline constexpr std::int64_t kMaxSerial = 9'007'199'254'740'991;  // 2^53 - 1 (RFC 8259 §6)

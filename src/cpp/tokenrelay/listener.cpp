@@ -5,20 +5,24 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <climits>
 #include <utility>
 
 #include "tokenrelay/clock.hpp"
-#include "tokenrelay/spin_pause.hpp"
 
 namespace tokenrelay {
 namespace {
 
 constexpr std::int64_t kMillisecond = 1'000'000;
-constexpr std::int64_t kReclaimAfter = kMillisecond;  // of spinning
+constexpr std::int64_t kSecond = 1000 * kMillisecond;
 constexpr unsigned kRoundsPerLook = 64;
-constexpr std::int64_t kLateReclaim = 10 * kMillisecond;  // while a follow-up runs
+constexpr std::int64_t kBusyLook = kMillisecond;  // between looks while frames leave no pause
+constexpr std::int64_t kReclaimAfter = 10 * kMillisecond;  // of the first publication of a burst
+// Between looks whether a guard on a replaced token is gone.
+constexpr std::int64_t kShortestHeldLook = kSecond;
+constexpr std::int64_t kLongestHeldLook = 60 * kSecond;
 constexpr int kForkPatienceMs = 20;
+constexpr const char* kMoreThreads =
+    "Raise the limits of threads and of memory: ulimit -u, ulimit -v";
 
 constinit thread_local bool this_thread_leads = false;
 
@@ -43,23 +47,27 @@ Listener::~Listener() {
 
 Error Listener::start(const SocketPlace& place, FollowUp* follow_up) {
     if (!senders_.has_memory()) return system_error(ENOMEM, "cannot allocate frame buffers");
-    if (auto error = events_.open(doorbell_.fd.get())) return error;
+    if (!doorbell_.open()) return EventSet::cannot_open();
+    if (auto error = events_.open(doorbell_.fd())) return error;
     if (auto error = socket_.open(place)) return error;
     path_ = socket_.path();
     follow_up_ = follow_up;
     noted_generation_ = store_.generation();
+    reclaim();  // what a listener before this one has left, or a parent; no thread leads yet
     if (!threads_.start() || (follow_up && !threads_.start())) {
-        return system_error(EAGAIN, "cannot start the receiver's thread");
+        return system_error(EAGAIN, "cannot start the receiver's thread", kMoreThreads);
     }
     return {};
 }
 
 Error Listener::follow(FollowUp& follow_up) {
     const std::scoped_lock lock(threads_mutex_);
-    if (stopping_.load(std::memory_order_acquire) || follow_up_.exchange(&follow_up)) return {};
+    if (stopping_.load(std::memory_order_acquire) || follow_up_.load()) return {};
+    // First the thread: with one alone, a follow-up that blocks would end reception.
     if (!threads_.start()) {
-        return system_error(EAGAIN, "cannot start the receiver's second thread");
+        return system_error(EAGAIN, "cannot start the receiver's second thread", kMoreThreads);
     }
+    follow_up_.store(&follow_up);
     doorbell_.ring();
     return {};
 }
@@ -70,10 +78,9 @@ void Listener::ask_to_stop() noexcept {
 }
 
 bool Listener::join(std::int64_t timeout_ns) noexcept {
-    const std::int64_t deadline =
-        timeout_ns < 0 ? LLONG_MAX : clock_ns(CLOCK_MONOTONIC) + timeout_ns;
-    if (!threads_.wait_for_end(deadline)) return false;
-    const std::scoped_lock lock(threads_mutex_);
+    if (!threads_.wait_for_end(deadline_after(timeout_ns))) return false;
+    // No thread is left to lead; its lock keeps fork(2) out, as while a descriptor is opened.
+    const std::scoped_lock lock(threads_mutex_, leader_);
     if (threads_.empty()) return true;
     threads_.join();
     senders_.close_all();
@@ -99,6 +106,7 @@ void Listener::after_fork_in_parent() noexcept {
 void Listener::abandon() noexcept {
     // The thread that forked, if it is one of these, ends when it comes back from its callback.
     stopping_.store(true, std::memory_order_relaxed);
+    abandoned_ = true;
     threads_.abandon();
     senders_.abandon();
     socket_.abandon();
@@ -109,14 +117,13 @@ void Listener::abandon() noexcept {
 
 void Listener::run() noexcept {
     rehearse();
-    int timeout = -1;
     while (!stopping_.load(std::memory_order_acquire)) {
         if (busy_poll_ == 0) {
-            wait_and_serve(timeout);
+            wait_and_serve();
         } else {
             take_turn();
         }
-        if (follow_up_due_.exchange(false, std::memory_order_acq_rel)) {
+        if (follow_up_due_.exchange(false, std::memory_order_acq_rel) && !abandoned_) {
             threads_.with_program_mask([this] { follow_up_.load()->run(); });
         }
     }
@@ -141,23 +148,15 @@ void Listener::rehearse() noexcept {
     hand_over();
 }
 
-// Waits for events, at most `timeout` ms, and sets that of the next wait.
-void Listener::wait_and_serve(int& timeout) noexcept {
+void Listener::wait_and_serve() noexcept {
     std::array<epoll_event, 8> events;
-    const int ready = events_.wait(events, timeout);
+    const int ready = events_.wait(events, -1);
     lead();
-    for (int i = 0; i < ready; ++i) {
+    for (int i = 0; i < ready && !abandoned_; ++i) {
         const auto& event = events[static_cast<std::size_t>(i)];
         serve_event(event.data.u64, event.events);
     }
-    note_publication();
-    // Replaced tokens are wiped when there is nothing else to do: a frame that is there already does
-    // not wait for it. Not a wait with a time-out: arming the timer costs more, on a virtual machine
-    // several microseconds.
-    const bool reclaim_now = ready == 0 || store_.short_of_slots();
-    if (reclaim_now) store_.reclaim();
-    timeout = !reclaim_now && store_.has_retired() ? 0 : -1;
-    hand_over();
+    end_round();
 }
 
 // One thread alone spins. It gives the turn to the other one before it runs a follow-up.
@@ -165,53 +164,45 @@ void Listener::take_turn() noexcept {
     const std::scoped_lock turn(turn_);
     while (!stopping_.load(std::memory_order_acquire) &&
            !follow_up_due_.load(std::memory_order_acquire)) {
-        if (spin()) continue;
-        int timeout = -1;
-        wait_and_serve(timeout);
+        if (!spin()) wait_and_serve();
     }
 }
 
-// Looks at the sockets themselves, without a system call to wait, until a frame was served. False
-// when there was none for so long that sleeping is due. Replaced tokens are wiped once, when no frame
-// has come for a while: one that a reader holds on to waits for the next frame, since each look for
-// readers interrupts the whole process.
+// Looks at the sockets themselves, without a system call to wait, until something was served. False
+// when there was nothing for so long that sleeping is due.
 bool Listener::spin() noexcept {
     const std::int64_t idle_since = clock_ns(CLOCK_BOOTTIME);
-    const std::int64_t reclaim_after = std::min(kReclaimAfter, busy_poll_);
-    bool reclaimed = false;
-    for (unsigned round = 1; !read_connections(); ++round) {
-        if (stopping_.load(std::memory_order_relaxed)) return true;
-        spin_pause();
-        if (round % kRoundsPerLook != 0) continue;
-        const std::int64_t idle = clock_ns(CLOCK_BOOTTIME) - idle_since;
-        const bool reclaim = !reclaimed && idle > reclaim_after;
-        if (look_around(reclaim)) return true;
-        reclaimed |= reclaim;
-        if (idle > busy_poll_) return false;
+    // A sender without a pause would keep all others waiting.
+    if (idle_since - looked_at_ > kBusyLook && look_around(idle_since)) return true;
+    while (!read_connections() && !stopping_.load(std::memory_order_relaxed)) {
+        const std::int64_t now = clock_ns(CLOCK_BOOTTIME);
+        if (look_around(now)) return true;
+        if (now - idle_since > busy_poll_) return false;
     }
     return true;
 }
 
+// True if a frame was served, false after some rounds without one: about 20 µs with a sender, with 16
+// ten times that, in which the lock is kept, since a round has better things to do than to take it.
 bool Listener::read_connections() noexcept {
     lead();
-    const bool worked = senders_.read_all();
-    if (worked) note_publication();
-    if (store_.short_of_slots()) store_.reclaim();
-    hand_over();
+    bool worked = senders_.read_all();
+    for (unsigned round = 1; !worked && round < kRoundsPerLook; ++round) {
+        worked = senders_.read_all();
+    }
+    end_round();
     return worked;
 }
 
 // What a spinning thread looks at now and then: the other descriptors. True if one had an event.
-bool Listener::look_around(bool reclaim) noexcept {
+bool Listener::look_around(std::int64_t now) noexcept {
+    looked_at_ = now;
     epoll_event event;
-    const bool ready = events_.wait({&event, 1}, 0) == 1;
-    if (!ready && !reclaim) return false;
+    if (events_.wait({&event, 1}, 0) != 1) return false;
     lead();
-    if (ready) serve_event(event.data.u64, event.events);
-    note_publication();
-    if (reclaim) store_.reclaim();
-    hand_over();
-    return ready;
+    serve_event(event.data.u64, event.events);
+    end_round();
+    return true;
 }
 
 // --- events -----------------------------------------------------------------------------------
@@ -219,7 +210,7 @@ bool Listener::look_around(bool reclaim) noexcept {
 void Listener::serve_event(std::uint64_t key, std::uint32_t events) noexcept {
     switch (key) {
         case kListenKey:
-            return senders_.accept_all(socket_.fd());
+            return senders_.accept(socket_.fd());
         case kDoorbellKey:
             return serve_doorbell();
         case kTimerKey:
@@ -235,8 +226,8 @@ void Listener::serve_doorbell() noexcept {
     if (stopping_.load(std::memory_order_acquire)) return;  // left readable for the other thread
     doorbell_.answer();
     store_.greet_new_callbacks();
-    const std::int64_t serial = doorbell_.refused_serial.exchange(-1, std::memory_order_acq_rel);
-    if (serial >= 0) senders_.request_refresh(serial);
+    const std::uint64_t refused = doorbell_.take_refused();
+    if (refused != 0) senders_.request_refresh(refused);
     if (follow_up_) follow_up_due_.store(true, std::memory_order_release);
 }
 
@@ -245,17 +236,44 @@ void Listener::serve_timer() noexcept {
     const std::int64_t now = clock_ns(CLOCK_BOOTTIME);
     senders_.accept_late(socket_.fd(), now);
     socket_.look_late(now);
-    store_.reclaim();
+    reclaim();
     senders_.check_deadlines(now);
 }
 
-// A publication by this round is to be followed up.
+void Listener::end_round() noexcept {
+    // In a child that a callback has forked, the store may be another listener's already.
+    if (!abandoned_) note_publication();
+    hand_over();
+}
+
+// A publication by this round is to be followed up, and the token it replaced to be wiped: soon, not
+// now. Looking for readers interrupts the whole process, and takes so much of a processor that a
+// sender on the same one is let run later; of a burst, one timer serves all.
 void Listener::note_publication() noexcept {
     const std::uint64_t generation = store_.generation();
-    if (std::exchange(noted_generation_, generation) == generation || !follow_up_) return;
-    follow_up_due_.store(true, std::memory_order_release);
-    // Should the follow-up take long, the replaced token is still wiped soon.
-    if (store_.has_retired()) events_.wake_at(clock_ns(CLOCK_BOOTTIME) + kLateReclaim);
+    if (std::exchange(noted_generation_, generation) == generation) return;
+    if (follow_up_) follow_up_due_.store(true, std::memory_order_release);
+    held_since_ = 0;  // for the token just replaced, looks are frequent again
+    if (store_.short_of_slots()) {
+        reclaim();
+    } else if (store_.has_retired() && !std::exchange(reclaim_due_, true)) {
+        events_.wake_at(clock_ns(CLOCK_BOOTTIME) + kReclaimAfter);
+    }
+}
+
+// Wipes the replaced tokens that no reader holds, and has those that one holds looked at again: no
+// event tells of a guard's end. What has been held for long may be for as long again, so that a guard
+// that never ends costs a look a minute.
+void Listener::reclaim() noexcept {
+    reclaim_due_ = false;
+    store_.reclaim();
+    if (!store_.has_retired()) {
+        held_since_ = 0;
+        return;
+    }
+    const std::int64_t now = clock_ns(CLOCK_BOOTTIME);
+    if (held_since_ == 0) held_since_ = now;
+    events_.wake_at(now + std::clamp(now - held_since_, kShortestHeldLook, kLongestHeldLook));
 }
 
 }  // namespace tokenrelay

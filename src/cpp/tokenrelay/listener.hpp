@@ -9,7 +9,8 @@
 // Descriptors are edge-triggered, so that one event wakes one thread. With busy_poll they take turns
 // instead: one spins, the other sleeps until the first has a follow-up to run.
 //
-// Signals are blocked in these threads, except while a follow-up runs. Limits: limits.hpp.
+// Signals are blocked in these threads (thread_group.hpp), except while a follow-up runs. Limits:
+// limits.hpp.
 #pragma once
 
 #include <sys/types.h>
@@ -33,7 +34,7 @@ namespace tokenrelay {
 
 struct ListenerOptions {
     std::vector<uid_t> allow_uids{};
-    std::int64_t busy_poll = 0;  // ns to spin after the last frame before sleeping
+    std::int64_t busy_poll = 0;  // ns to spin after the last event before sleeping
     int cpu = -1;  // pin the threads there
     bool keep_refresh_token = false;
 };
@@ -72,16 +73,18 @@ private:
     void lead() noexcept;
     void hand_over() noexcept;
     void rehearse() noexcept;
-    void wait_and_serve(int& timeout) noexcept;
+    void wait_and_serve() noexcept;
     void take_turn() noexcept;
     bool spin() noexcept;
     bool read_connections() noexcept;
-    bool look_around(bool reclaim) noexcept;
+    bool look_around(std::int64_t now) noexcept;
 
     void serve_event(std::uint64_t key, std::uint32_t events) noexcept;
     void serve_doorbell() noexcept;
     void serve_timer() noexcept;
+    void end_round() noexcept;
     void note_publication() noexcept;
+    void reclaim() noexcept;
 
     TokenStore& store_;
     Doorbell& doorbell_;  // rung for a stop, new callbacks, refresh requests
@@ -91,17 +94,21 @@ private:
     std::atomic<bool> stopping_{false};
     std::atomic<bool> fork_waits_{false};  // for the lock of the leader
     std::string path_;
-    std::mutex turn_;  // of the thread that spins
+    std::mutex turn_;  // of the thread that spins; guards looked_at_
+    std::int64_t looked_at_ = 0;  // CLOCK_BOOTTIME ns; when it last looked around
     std::mutex threads_mutex_;  // guards starting and joining
     ThreadGroup threads_;
 
     // What follows belongs to the leader.
     std::mutex leader_;
     bool held_for_fork_ = false;
+    bool abandoned_ = false;  // in a forked child
     EventSet events_;
     Senders senders_;
     SocketKeeper socket_;
     std::uint64_t noted_generation_ = 0;  // of the last publication that is followed up
+    bool reclaim_due_ = false;  // the timer will tell
+    std::int64_t held_since_ = 0;  // CLOCK_BOOTTIME ns; a replaced token, by a reader; 0: none is
 };
 
 }  // namespace tokenrelay

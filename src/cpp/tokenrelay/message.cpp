@@ -4,10 +4,10 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 
 #include "tokenrelay/json.hpp"
 #include "tokenrelay/limits.hpp"
+#include "tokenrelay/scan.hpp"
 
 namespace tokenrelay {
 namespace {
@@ -31,48 +31,8 @@ constexpr Key kFirstInteger = kExpiresAt;  // before it are the strings
 constexpr std::array<std::string_view, kUnknown> kNames{
     "access_token", "refresh_token", "token_type", "scope",     "account",         "refresh",
     "reason",       "expires_at",    "serial",     "issued_at", "grant_expires_at"};
-constexpr std::size_t kShortestName = 5;
-constexpr std::size_t kLongestName = 16;
-
-// The keys by the length of their names; there are never more than two of one.
-using Candidates = std::array<Key, 2>;
-constexpr auto kBySize = [] {
-    std::array<Candidates, kLongestName + 1> table;
-    for (Candidates& candidates : table) candidates = {kUnknown, kUnknown};
-    for (std::size_t key = 0; key < kUnknown; ++key) {
-        Candidates& candidates = table[kNames[key].size()];
-        candidates[candidates[0] == kUnknown ? 0 : 1] = static_cast<Key>(key);
-    }
-    return table;
-}();
-
-template <class Word>
-bool same_ends(const char* a, const char* b, std::size_t size) noexcept {
-    const auto same = [a, b](std::size_t at) noexcept {
-        Word first;
-        Word second;
-        std::memcpy(&first, a + at, sizeof(Word));
-        std::memcpy(&second, b + at, sizeof(Word));
-        return first == second;
-    };
-    return same(0) && same(size - sizeof(Word));
-}
-
-// Of `size` bytes, that of a name: two loads that may overlap cover it.
-bool same_name(const char* a, const char* b, std::size_t size) noexcept {
-    return size < 8 ? same_ends<std::uint32_t>(a, b, size) : same_ends<std::uint64_t>(a, b, size);
-}
-
 Key key_of(std::string_view name) noexcept {
-    if (name.size() < kShortestName || name.size() > kLongestName) return kUnknown;
-    for (const Key key : kBySize[name.size()]) {
-        if (key != kUnknown && same_name(name.data(), kNames[key].data(), name.size())) return key;
-    }
-    return kUnknown;
-}
-
-constexpr bool in_token_alphabet(char byte) noexcept {
-    return static_cast<unsigned char>(byte - 0x21) <= 0x7E - 0x21;
+    return static_cast<Key>(std::find(kNames.begin(), kNames.end(), name) - kNames.begin());
 }
 
 Refusal malformed(Detail& detail, std::string_view key, std::string_view problem) noexcept {
@@ -84,7 +44,7 @@ Refusal malformed(Detail& detail, std::string_view key, std::string_view problem
 Refusal check_token(std::string_view key, std::string_view token, bool printable,
                     Detail& detail) noexcept {
     const auto bad =
-        printable ? token.end() : std::find_if_not(token.begin(), token.end(), in_token_alphabet);
+        printable ? token.end() : std::find_if_not(token.begin(), token.end(), is_printable);
     if (token.empty()) {
         detail << key << " is empty";
     } else if (token.size() > kMaxToken) {
@@ -121,7 +81,6 @@ public:
                           .serial = number(kSerial),
                           .issued_at = number(kIssuedAt),
                           .grant_expires_at = number(kGrantExpiresAt)};
-        message.reason = texts_[kReason];
         return Refusal::none;
     }
 
@@ -136,7 +95,7 @@ private:
     }
 
     Refusal unknown(std::string_view name) noexcept {
-        if (unknown_count_ == kMaxKeys) {
+        if (unknown_count_ == kMaxUnknownKeys) {
             return malformed(detail_, "", "more than 64 unknown keys");
         }
         const auto end = unknown_.begin() + static_cast<std::ptrdiff_t>(unknown_count_);
@@ -216,7 +175,7 @@ private:
     unsigned printable_ = 0;
     unsigned has_number_ = 0;
     std::size_t unknown_count_ = 0;
-    std::array<Unknown, kMaxKeys> unknown_;
+    std::array<Unknown, kMaxUnknownKeys> unknown_;
 };
 
 bool is_object(std::span<const char> line) noexcept {
@@ -228,7 +187,10 @@ bool is_object(std::span<const char> line) noexcept {
 }  // namespace
 
 Refusal parse_message(std::span<char> line, Message& message, Detail& detail) noexcept {
-    if (line.size() > kMaxFrame) return Refusal::too_large;
+    if (line.size() > kMaxFrame) {
+        detail << kTooLarge;
+        return Refusal::too_large;
+    }
     if (is_object(line)) return ObjectCheck(line, detail).run(message);
     message.bare = true;
     message.update.access_token = {line.data(), line.size()};

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <span>
 #include <string_view>
@@ -21,7 +22,7 @@ public:
     void clear() noexcept { size_ = 0; }
     FixedText& operator<<(std::string_view text) noexcept {
         const std::size_t size = text.size() < N - size_ ? text.size() : N - size_;
-        for (std::size_t i = 0; i < size; ++i) text_[size_ + i] = text[i];
+        if (size > 0) std::memcpy(text_ + size_, text.data(), size);
         size_ += size;
         return *this;
     }
@@ -39,6 +40,7 @@ private:
 };
 
 using Detail = FixedText<160>;  // why a frame was refused; never a byte of a token
+inline constexpr std::string_view kTooLarge = "more than 65536 bytes in a line";
 using Answer = FixedText<320>;  // one line to the sender
 
 enum class MessageKind : std::uint8_t { token, refresh_refused };
@@ -47,7 +49,6 @@ struct Message {
     MessageKind kind = MessageKind::token;
     bool bare = false;  // a token alone on its line: answered, then the connection is closed
     TokenUpdate update;  // views into the line
-    std::string_view reason;  // of refresh_refused
 };
 
 // Checks a line and leaves what it says in `message`, which must be fresh. Unescapes strings in the

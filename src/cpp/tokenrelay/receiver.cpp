@@ -3,11 +3,13 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
-#include <climits>
+#include <cstdint>
 #include <mutex>
 #include <thread>
 
+#include "tokenrelay/clock.hpp"
 #include "tokenrelay/exceptions.hpp"
 #include "tokenrelay/paths.hpp"
 #include "tokenrelay/receiver_state.hpp"
@@ -16,11 +18,6 @@
 namespace tokenrelay {
 
 namespace {
-
-std::int64_t deadline_after(std::chrono::nanoseconds timeout) noexcept {
-    const std::int64_t now = clock_ns(CLOCK_MONOTONIC);
-    return timeout.count() > LLONG_MAX - now ? LLONG_MAX : now + timeout.count();
-}
 
 SocketPlace place_for(const Options& options) {
     const std::string runtime = runtime_directory(Environment::current());
@@ -40,7 +37,8 @@ void Subscription::cancel() noexcept {
 }
 
 TokenReceiver::TokenReceiver(Options options)
-    : state_(std::make_shared<ReceiverState>(std::move(options))), cell_(&state_->store.cell()) {
+    : state_(std::make_shared<ReceiverState>(std::move(options))),
+      cell_{.value = &state_->store.cell()} {
     state_->remember();
 }
 
@@ -94,15 +92,16 @@ Error TokenReceiver::start() {
                             "' is not an account name: use 1 to 32 of a-z 0-9 _ "
                             "- , beginning with a letter or digit"};
     }
+    state_->store.lock_memory();
     auto listener =
         std::make_shared<Listener>(state_->store, state_->counters, state_->doorbell,
                                    ListenerOptions{options.allow_uids, options.busy_poll.count(),
                                                    options.cpu, options.keep_refresh_token});
-    state_->store.open();
     if (auto error = listener->start(place_for(options), state_->follow_up)) return error;
     state_->path = listener->path();
     state_->forked.store(false);
     state_->listener = std::move(listener);
+    state_->store.open();
     state_->running.store(true);
     return {};
 }
@@ -151,7 +150,7 @@ TokenReceiver::Waited TokenReceiver::wait_until(std::int64_t deadline,
 }
 
 Guard<Token> TokenReceiver::wait(std::chrono::nanoseconds timeout, std::uint64_t after) noexcept {
-    const std::int64_t deadline = deadline_after(timeout);
+    const std::int64_t deadline = deadline_after(std::max<std::int64_t>(timeout.count(), 0));
     for (;;) {
         const auto waited = wait_until(deadline, after);
         if (waited == Waited::interrupted) continue;
@@ -173,8 +172,7 @@ Subscription TokenReceiver::add_callback(std::function<void(const Token&)> callb
 
 void TokenReceiver::request_refresh(const Token& token) noexcept {
     if (!token.serial()) return;
-    state_->doorbell.refused_serial.store(*token.serial(), std::memory_order_release);
-    state_->doorbell.ring();
+    state_->doorbell.refuse(token.generation());
 }
 
 int TokenReceiver::event_fd() {
@@ -197,10 +195,10 @@ int TokenReceiver::event_fd() {
 
 Error TokenReceiver::follow(FollowUp& follow_up) {
     const std::scoped_lock lock(state_->mutex);
-    state_->follow_up = &follow_up;
     if (state_->listener) {
         if (auto error = state_->listener->follow(follow_up)) return error;
     }
+    state_->follow_up = &follow_up;
     // The follow-up may have somebody new to tell of the current token.
     state_->doorbell.ring();
     return {};

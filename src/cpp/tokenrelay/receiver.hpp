@@ -78,19 +78,20 @@ public:
     // This process was forked from the one that called start(), and has not called it itself.
     bool forked() const noexcept;
 
-    // The newest token, or empty. Lock-free, wait-free.
-    Guard<Token> current() const noexcept { return cell_->read(); }
+    // The newest token, or empty. Wait-free after the thread's first call.
+    Guard<Token> current() const noexcept { return cell_.value->read(); }
 
-    // The newest valid token of a generation above `after`, or empty at the timeout and at stop().
-    // Blocks; lock-free for everybody else.
+    // The newest valid token of a generation above `after`, or empty at the timeout (negative: it has
+    // passed already) and at stop(). Blocks; lock-free for everybody else.
     Guard<Token> wait(std::chrono::nanoseconds timeout, std::uint64_t after = 0) noexcept;
     Guard<Token> wait(std::chrono::nanoseconds timeout, const Token& after) noexcept {
         return wait(timeout, after.generation());
     }
 
     // `callback` runs on the receiver's thread for each new token, before the sender is answered,
-    // and soon for the current one. It must not throw and must not block: over 1 ms is counted.
-    // May block.
+    // and soon for the current one. It must not throw and must not block: over 1 ms for a new token
+    // is counted. Signals are blocked there, but for faults: unblock them in a process that it
+    // starts. May block.
     template <class F>
         requires std::is_nothrow_invocable_v<F&, const Token&>
     [[nodiscard]] Subscription subscribe(F callback) {
@@ -98,7 +99,7 @@ public:
     }
 
     // "The API refused this token": asks the senders for a newer one. Does nothing for a token
-    // that came without a serial or is no longer the newest. Lock-free.
+    // that came without a serial or is no longer the newest. Lock-free; one write(2).
     void request_refresh(const Token& token) noexcept;
 
     // An eventfd(2) that becomes readable at each publication, for a loop of the program's own:
@@ -133,7 +134,7 @@ private:
     Subscription add_callback(std::function<void(const Token&)> callback);
 
     std::shared_ptr<ReceiverState> state_;
-    const Cell<Token>* cell_;
+    detail::SecondHalf<const Cell<Token>*> cell_;
 };
 
 // For a loop that reads without pause: half the cost of TokenReceiver::current(), for keeping the
@@ -141,7 +142,7 @@ private:
 // it, and the pointer is valid until the next call of current().
 class Reader {
 public:
-    explicit Reader(const TokenReceiver& receiver) noexcept : reader_(*receiver.cell_) {}
+    explicit Reader(const TokenReceiver& receiver) noexcept : reader_(*receiver.cell_.value) {}
     // The newest token, or null. Wait-free.
     const Token* current() noexcept { return reader_.read(); }
 

@@ -35,12 +35,14 @@ private:
         instance().mutex_.lock();
         for (ReceiverState* state : instance().states_) {
             state->mutex.lock();
+            state->store.callbacks().before_fork();
             if (state->listener) state->listener->before_fork();
         }
     }
     static void parent() {
         for (ReceiverState* state : instance().states_) {
             if (state->listener) state->listener->after_fork_in_parent();
+            state->store.callbacks().after_fork_in_parent();
             state->mutex.unlock();
         }
         instance().mutex_.unlock();
@@ -72,7 +74,7 @@ void ReceiverState::after_fork() noexcept {
         listener->abandon();
         static_cast<void>(new std::shared_ptr<Listener>(std::move(listener)));
     }
-    doorbell.fd = UniqueFd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    doorbell.close();
     if (events) {
         // Under the same number, which the program may have kept.
         const UniqueFd own(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));

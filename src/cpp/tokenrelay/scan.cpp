@@ -1,50 +1,61 @@
 #include "tokenrelay/scan.hpp"
 
-#include <bit>
-#include <cstddef>
-#include <cstdint>
-#include <cstring>
-
 #include "tokenrelay/sanitizer.hpp"
 
-namespace tokenrelay {
+namespace tokenrelay::detail {
 namespace {
 
 // Vectors by the extension of GCC and Clang.
-using Bytes16 [[gnu::vector_size(16)]] = unsigned char;
-using Words16 [[gnu::vector_size(16)]] = std::uint64_t;
-using Bytes32 [[gnu::vector_size(32)]] = unsigned char;
-using Words32 [[gnu::vector_size(32)]] = std::uint64_t;
+using Bytes [[gnu::vector_size(32)]] = unsigned char;
+
+constexpr std::ptrdiff_t kBlock = sizeof(Bytes);
+constexpr std::ptrdiff_t kStride = 4 * kBlock;  // a token is long: one branch for four blocks
 
 // The worst of some blocks of bytes, place by place: in minima and maxima, what vector instructions
 // do best. Without a constructor: Clang does not emit one that only the clones below would call.
-template <class Bytes, class Words>
 struct Worst {
-    Bytes farthest;  // from 0x21 upwards, so that what is below it is farthest of all
-    Bytes nearest;  // to a quote or a backslash
+    Bytes farthest;  // from 0x23 upwards, so that what is below it is farthest of all
+    Bytes nearest;  // to a backslash
 
     [[gnu::always_inline]] void add(const char* at) noexcept {
         Bytes bytes;
         std::memcpy(&bytes, at, sizeof bytes);
-        const Bytes above = bytes - 0x21;
-        const Bytes quote = bytes ^ '"';
+        const Bytes above = bytes - 0x23;
         const Bytes backslash = bytes ^ '\\';
         farthest = above > farthest ? above : farthest;
-        nearest = quote < nearest ? quote : nearest;
         nearest = backslash < nearest ? backslash : nearest;
     }
-    // The first place where a byte was special, or -1.
-    [[gnu::always_inline]] std::ptrdiff_t first_special() const noexcept {
-        constexpr std::ptrdiff_t kWords = sizeof(Words) / sizeof(std::uint64_t);
-        const Words special = reinterpret_cast<Words>((farthest > 0x7E - 0x21) | (nearest == 0));
-        std::uint64_t any = 0;
-        for (std::ptrdiff_t i = 0; i < kWords; ++i) any |= special[i];
-        if (any == 0) return -1;
-        std::ptrdiff_t word = 0;
-        while (special[word] == 0) ++word;
-        const bool little = std::endian::native == std::endian::little;
-        const auto first = special[word];
-        return word * 8 + (little ? std::countr_zero(first) : std::countl_zero(first)) / 8;
+    [[gnu::always_inline]] bool any() const noexcept {
+        const Halves far = halves(farthest);
+        const Halves near = halves(nearest);
+        const SixteenBytes found =
+            special(far.a > far.b ? far.a : far.b, near.a < near.b ? near.a : near.b);
+        std::uint64_t words[2];
+        std::memcpy(words, &found, sizeof words);
+        return (words[0] | words[1]) != 0;
+    }
+    // A bit for each place where a byte was special.
+    [[gnu::always_inline]] std::uint32_t places() const noexcept {
+        const Halves far = halves(farthest);
+        const Halves near = halves(nearest);
+        return places_in(special(far.a, near.a)) | places_in(special(far.b, near.b))
+                                                       << sizeof(SixteenBytes);
+    }
+
+private:
+    // Without AVX2 a compiler compares wider vectors byte by byte.
+    struct Halves {
+        SixteenBytes a;
+        SixteenBytes b;
+    };
+    [[gnu::always_inline]] static Halves halves(const Bytes& bytes) noexcept {
+        Halves halves;
+        std::memcpy(&halves, &bytes, sizeof halves);
+        return halves;
+    }
+    [[gnu::always_inline]] static SixteenBytes special(SixteenBytes far,
+                                                       SixteenBytes near) noexcept {
+        return (far > 0x7E - 0x23) | (near == 0);
     }
 };
 
@@ -56,18 +67,22 @@ struct Worst {
 #define TOKENRELAY_FOR_AVX2_TOO
 #endif
 
-TOKENRELAY_FOR_AVX2_TOO const char* find_special_far(const char* at, const char* end) noexcept {
-    constexpr std::ptrdiff_t kBlock = sizeof(Bytes32);
-    constexpr std::ptrdiff_t kStride = 4 * kBlock;  // a token is long: one branch for four blocks
+// Not find_special_far() itself, which the header has used by now: Clang wants to know of a function's
+// versions before.
+TOKENRELAY_FOR_AVX2_TOO const char* search(const char* begin, const char* at,
+                                           const char* end) noexcept {
     for (; end - at >= kStride; at += kStride) {
-        Worst<Bytes32, Words32> worst{{}, ~Bytes32{}};
+        Worst worst{{}, ~Bytes{}};
         for (std::ptrdiff_t i = 0; i < kStride; i += kBlock) worst.add(at + i);
-        if (worst.first_special() >= 0) break;
+        if (worst.any()) break;
     }
-    for (; end - at >= kBlock; at += kBlock) {
-        Worst<Bytes32, Words32> worst{{}, ~Bytes32{}};
-        worst.add(at);
-        if (const auto special = worst.first_special(); special >= 0) return at + special;
+    while (at < end && end - begin >= kBlock) {
+        const char* const block = end - at < kBlock ? end - kBlock : at;
+        Worst worst{{}, ~Bytes{}};
+        worst.add(block);
+        const std::uint32_t places = worst.places() >> (at - block);
+        if (places != 0) return at + std::countr_zero(places);
+        at = block + kBlock;
     }
     while (at < end && !is_special(*at)) ++at;
     return at;
@@ -75,13 +90,8 @@ TOKENRELAY_FOR_AVX2_TOO const char* find_special_far(const char* at, const char*
 
 }  // namespace
 
-// Keys and most values are short: theirs is within the first 16 bytes.
-const char* find_special(const char* at, const char* end) noexcept {
-    if (end - at < static_cast<std::ptrdiff_t>(sizeof(Bytes16))) return find_special_far(at, end);
-    Worst<Bytes16, Words16> worst{{}, ~Bytes16{}};
-    worst.add(at);
-    const auto special = worst.first_special();
-    return special >= 0 ? at + special : find_special_far(at + sizeof(Bytes16), end);
+const char* find_special_far(const char* begin, const char* at, const char* end) noexcept {
+    return search(begin, at, end);
 }
 
-}  // namespace tokenrelay
+}  // namespace tokenrelay::detail

@@ -26,14 +26,18 @@ SecretMemory::SecretMemory(std::size_t size) noexcept {
     data_ = static_cast<char*>(memory);
     madvise(memory, size_, MADV_DONTDUMP);
     madvise(memory, size_, MADV_WIPEONFORK);
-    // On fault: the largest frame is rare, its pages need not be resident from the start.
-    locked_ = mlock2(memory, size_, MLOCK_ONFAULT) == 0;
+    lock();
 }
 
 SecretMemory::~SecretMemory() {
     if (!data_) return;
     explicit_bzero(data_, size_);
     munmap(data_, size_);
+}
+
+bool SecretMemory::lock() noexcept {
+    // On fault: the largest frame is rare, its pages need not be resident from the start.
+    return mlock2(data_, size_, MLOCK_ONFAULT) == 0;
 }
 
 void SecretMemory::prefault(std::size_t begin, std::size_t bytes) noexcept {

@@ -2,11 +2,13 @@
 
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 
 #include "tokenrelay/clock.hpp"
 #include "tokenrelay/socket.hpp"
+#include "tokenrelay/spin_pause.hpp"
 
 namespace tokenrelay {
 namespace {
@@ -29,8 +31,8 @@ Senders::Senders(const Connection::Service& service, std::vector<uid_t> allow_ui
 
 // --- coming and going -------------------------------------------------------------------------
 
-void Senders::accept_all(int listening) noexcept {
-    for (;;) {
+void Senders::accept(int listening) noexcept {
+    for (int tries = 0; tries < kMaxConnections; ++tries) {
         UniqueFd fd(accept4(listening, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
         if (fd) {
             admit(std::move(fd));
@@ -43,13 +45,15 @@ void Senders::accept_all(int listening) noexcept {
         retry_at_ = clock_ns(CLOCK_BOOTTIME) + kAcceptRetry;
         return service_.events.wake_at(retry_at_);
     }
+    // More may wait: have it reported again, behind the connections.
+    service_.events.watch(listening, kListenKey, EPOLLIN | EPOLLET);
 }
 
 void Senders::accept_late(int listening, std::int64_t now) noexcept {
     if (!retry_at_) return;
     if (now < retry_at_) return service_.events.wake_at(retry_at_);
     retry_at_ = 0;
-    accept_all(listening);
+    accept(listening);
 }
 
 void Senders::admit(UniqueFd fd) noexcept {
@@ -66,7 +70,9 @@ void Senders::admit(UniqueFd fd) noexcept {
 // A place without a connection; else the oldest connection that never delivered makes room.
 Connection* Senders::free_place() noexcept {
     Connection* idle = nullptr;
-    for (auto& connection : connections_) {
+    for (std::size_t i = 0; i < connections_.size(); ++i) {
+        Connection& connection = connections_[i];
+        places_used_ = std::max(places_used_, i + 1);
         if (!connection.is_open()) return &connection;
         if (connection.delivered()) continue;
         if (!idle || connection.order() < idle->order()) idle = &connection;
@@ -91,9 +97,13 @@ void Senders::serve(std::uint64_t key, std::uint32_t events) noexcept {
 
 bool Senders::read_all() noexcept {
     bool worked = false;
-    for (auto& connection : connections_) {
-        if (connection.is_open()) worked |= connection.read(false);
+    bool looked = false;
+    for (std::size_t i = 0; i < places_used_; ++i) {
+        if (!connections_[i].is_open()) continue;
+        looked = true;
+        worked |= connections_[i].read(false);
     }
+    if (!looked) spin_pause();  // else the system calls are pause enough
     return worked;
 }
 
@@ -101,11 +111,12 @@ void Senders::check_deadlines(std::int64_t now) noexcept {
     for (auto& connection : connections_) connection.check_deadline(now);
 }
 
-void Senders::request_refresh(std::int64_t serial) noexcept {
+void Senders::request_refresh(std::uint64_t generation) noexcept {
     const auto current = service_.store.current();
-    if (!current || current->serial() != serial) return;  // a newer one is there
+    // A newer one is there, or there is nothing to name it by.
+    if (!current || current->generation() != generation || !current->serial()) return;
     Counters::add(service_.counters.refresh_requests);
-    for (auto& connection : connections_) connection.request_refresh(serial);
+    for (auto& connection : connections_) connection.request_refresh(*current->serial());
 }
 
 }  // namespace tokenrelay

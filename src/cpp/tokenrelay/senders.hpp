@@ -24,17 +24,17 @@ public:
     // False if the kernel had no memory for the frames.
     bool has_memory() const noexcept { return buffers_.data() != nullptr; }
 
-    // Takes every connection that waits at the listening socket; again later, by accept_late(), where
-    // no descriptor is left.
-    void accept_all(int listening) noexcept;
+    // Takes the connections that wait at the listening socket, up to as many as there are places; the
+    // rest at its next event, or later, by accept_late(), where no descriptor is left.
+    void accept(int listening) noexcept;
     void accept_late(int listening, std::int64_t now) noexcept;
     // An event with the key of a connection.
     void serve(std::uint64_t key, std::uint32_t events) noexcept;
     // Looks at every connection without an event. True if one had something.
     bool read_all() noexcept;
     void check_deadlines(std::int64_t now) noexcept;
-    // Asks all who have delivered serials, if that of the current token is `serial`.
-    void request_refresh(std::int64_t serial) noexcept;
+    // Asks all who have delivered serials, if the current token is of this generation and has one.
+    void request_refresh(std::uint64_t generation) noexcept;
     // Warms the way of a frame; see Connection::rehearse().
     void rehearse() noexcept { connections_.front().rehearse(); }
     void close_all() noexcept;
@@ -49,6 +49,8 @@ private:
     const std::vector<uid_t> allow_uids_;
     SecretMemory buffers_;
     std::array<Connection, kMaxConnections> connections_;
+    // At least one connection had each of the first so many: those alone are looked at when spinning.
+    std::size_t places_used_ = 0;
     std::uint64_t order_ = 0;  // of acceptance
     std::int64_t retry_at_ = 0;  // CLOCK_BOOTTIME ns; 0: not waiting
 };

@@ -70,10 +70,13 @@ std::string process_name(pid_t pid) {
     return {name, size > 0 ? static_cast<std::size_t>(size) - 1 : 0};
 }
 
+// `pid`: 0 where it is not known.
 Error in_use(const std::string& path, pid_t pid) {
-    return {EADDRINUSE, path + " is in use by process " + std::to_string(pid) + " (" +
-                            process_name(pid) +
-                            "). Stop it, or give this receiver a path of its own"};
+    const std::string owner =
+        pid == 0 ? "another program"
+                 : "process " + std::to_string(pid) + " (" + process_name(pid) + ")";
+    return {EADDRINUSE,
+            path + " is in use by " + owner + ". Stop it, or give this receiver a path of its own"};
 }
 
 Error too_long(const std::string& path) {
@@ -123,6 +126,8 @@ Error ListeningSocket::open(const SocketPlace& place) {
     if (!fill_address(address, path_)) return too_long(path_);
     if (path_.find('\0') != path_.npos) return {EINVAL, "the socket path has a NUL byte"};
     if (!place.path.empty()) {
+        // Before the lock file is made beside it.
+        if (auto error = refuse_other_file()) return error;
         if (auto error = take_lock()) return error;
         if (take_inherited()) return {};
         if (auto error = refuse_live_owner()) return error;
@@ -176,24 +181,36 @@ Error ListeningSocket::take_lock() {
     return {};
 }
 
+Error ListeningSocket::refuse_other_file() const {
+    struct stat status{};
+    if (lstat(path_.c_str(), &status) != 0 || S_ISSOCK(status.st_mode)) return {};
+    return {EEXIST, path_ + " exists and is not a socket. Remove it, or choose another path"};
+}
+
 // Under the lock no tokenrelay receiver can be alive here, but another program's socket can.
 Error ListeningSocket::refuse_live_owner() const {
-    struct stat status{};
-    if (lstat(path_.c_str(), &status) != 0) return {};
-    if (!S_ISSOCK(status.st_mode)) {
-        return {EEXIST, path_ + " exists and is not a socket. Remove it, or choose another path"};
-    }
+    if (auto error = refuse_other_file()) return error;
     sockaddr_un address;
     fill_address(address, path_);
     UniqueFd probe = stream_socket();
-    if (connect(probe.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 &&
-        errno != EAGAIN) {
-        return {};
+    if (!probe) return system_error(errno, "cannot make a socket");
+    if (connect(probe.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0) {
+        ucred peer{};
+        socklen_t size = sizeof peer;
+        getsockopt(probe.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size);
+        return in_use(path_, peer.pid);
     }
-    ucred peer{};
-    socklen_t size = sizeof peer;
-    getsockopt(probe.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size);
-    return in_use(path_, peer.pid);
+    switch (errno) {
+        case ECONNREFUSED:  // stale
+        case ENOENT:        // removed meanwhile
+            return {};
+        case EAGAIN:      // as many wait for it as may
+        case EPROTOTYPE:  // of another type than ours
+            return in_use(path_, 0);
+        default:
+            return system_error(errno, "cannot tell whether a program listens at " + path_,
+                                "Remove it if none does, or give this receiver a path of its own");
+    }
 }
 
 bool ListeningSocket::take_inherited() noexcept {

@@ -51,6 +51,7 @@ public:
 private:
     Error ensure_directories() const;
     Error take_lock();
+    Error refuse_other_file() const;
     Error refuse_live_owner() const;
     bool take_inherited() noexcept;
     Error bind_and_rename();

@@ -16,7 +16,9 @@ constexpr std::uint32_t kChanges =
 
 Error SocketKeeper::open(const SocketPlace& place) {
     if (auto error = socket_.open(place)) return error;
-    events_.watch(socket_.fd(), kListenKey, EPOLLIN | EPOLLET);
+    if (!events_.watch(socket_.fd(), kListenKey, EPOLLIN | EPOLLET)) {
+        return EventSet::cannot_watch();
+    }
     watch();
     return {};
 }
@@ -28,6 +30,7 @@ void SocketKeeper::watch() noexcept {
         return retry();  // no watch left for this user: look every now and then
     }
     events_.watch(directory_.get(), kDirectoryKey, EPOLLIN | EPOLLET);
+    if (!socket_.in_place()) retry();  // it went before the watch began
 }
 
 void SocketKeeper::directory_changed() noexcept {

@@ -83,7 +83,7 @@ struct Stats {
     std::uint64_t foreign = 0;        // disconnected for their uid
     std::uint64_t accept_failures = 0;  // no descriptor left, and the like
     std::uint64_t rebinds = 0;        // the socket file was gone or replaced
-    std::uint64_t callback_overruns = 0;  // native callbacks that took over 1 ms
+    std::uint64_t callback_overruns = 0;  // new tokens whose native callbacks took over 1 ms
     std::uint64_t refresh_requests = 0;
     std::uint64_t refresh_refusals = 0;
     std::uint64_t retained = 0;       // replaced tokens still held by readers

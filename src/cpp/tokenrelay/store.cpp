@@ -16,8 +16,8 @@ constexpr std::size_t kSlotBytes = sizeof(Token) + 16 + kMaxFrame;
 constexpr std::size_t kUsualToken = 4096;
 
 bool same_token(const TokenUpdate& update, const Token& current) noexcept {
-    return update.access_token == current.access_token() && update.expires_at &&
-           *update.expires_at == current.expires_at();
+    return update.expires_at && *update.expires_at == current.expires_at() &&
+           update.access_token == current.access_token();
 }
 
 }  // namespace
@@ -27,10 +27,16 @@ TokenStore::TokenStore() {
     for (std::size_t i = 0; i < kSlots; ++i) {
         if (!add_slot()) out_of_memory();
     }
-    for (const auto& slot : pool_) memory_locked_ &= slot->memory.locked();
+    lock_memory();
 }
 
 TokenStore::~TokenStore() { cell_.publish(nullptr); }
+
+void TokenStore::lock_memory() noexcept {
+    bool locked = true;
+    for (const auto& slot : pool_) locked &= slot->memory.lock();
+    memory_locked_.store(locked, std::memory_order_relaxed);
+}
 
 bool TokenStore::add_slot() noexcept {
     auto slot = std::make_unique<Slot>();
@@ -56,7 +62,7 @@ TokenStore::Outcome TokenStore::apply(const TokenUpdate& update, Now now, Detail
     const Token* current = cell_.peek();
     if (current && current->expires_in(now).count() > 0) {
         if (same_token(update, *current)) return outcome;
-        outcome.refusal = judge(update, *current, now, outcome, detail);
+        outcome.refusal = judge(update, *current, outcome, detail);
         if (outcome.refusal != Refusal::none) return outcome;
     }
     if (free_.empty()) reclaim();
@@ -69,7 +75,7 @@ TokenStore::Outcome TokenStore::apply(const TokenUpdate& update, Now now, Detail
     return outcome;
 }
 
-Refusal TokenStore::judge(const TokenUpdate& update, const Token& current, Now, Outcome& outcome,
+Refusal TokenStore::judge(const TokenUpdate& update, const Token& current, Outcome& outcome,
                           Detail& detail) const noexcept {
     if (!update.serial || !current.serial() || *update.serial > *current.serial()) {
         return Refusal::none;
@@ -115,12 +121,13 @@ void TokenStore::greet_new_callbacks() noexcept {
 void TokenStore::reclaim() noexcept {
     if (retired_.empty()) return;
     for (Slot* slot : retired_) slot->in_use = false;
-    cell_.reclaim([this](const Token* held) {
+    const bool asked = cell_.reclaim([this](const Token* held) {
         for (Slot* slot : retired_) slot->in_use |= slot->token == held;
     });
-    std::erase_if(retired_, [this](Slot* slot) {
-        if (!slot->in_use) free_slot(*slot);
-        return !slot->in_use;
+    std::erase_if(retired_, [this, asked](Slot* slot) {
+        const bool unused = asked && !slot->in_use;
+        if (unused) free_slot(*slot);
+        return unused;
     });
     retained_.store(retired_.size(), std::memory_order_relaxed);
     // The next publication must find a slot without asking the kernel.
@@ -161,6 +168,7 @@ void TokenStore::after_fork() noexcept {
     generation_.store(0, std::memory_order_relaxed);
     new (&published_) WakeCount;
     callbacks_.after_fork();
+    memory_locked_.store(false, std::memory_order_relaxed);
     current_slot_ = nullptr;
     retired_.clear();
     free_.clear();

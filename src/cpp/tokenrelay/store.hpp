@@ -66,8 +66,11 @@ public:
     void open() noexcept { closed_.store(false, std::memory_order_release); }
 
     Callbacks& callbacks() noexcept { return callbacks_; }
-    // The tokens' memory, as it was at the start.
-    bool memory_locked() const noexcept { return memory_locked_; }
+    // Writer. Locks the tokens' memory against swap as far as the limit allows; in a forked child, for
+    // which the constructor's locks do not hold, anew.
+    void lock_memory() noexcept;
+    // All of the tokens' memory was locked, at the last lock_memory().
+    bool memory_locked() const noexcept { return memory_locked_.load(std::memory_order_relaxed); }
     // Tokens replaced but still held by a reader, at the last reclaim().
     std::size_t retained() const noexcept { return retained_.load(std::memory_order_relaxed); }
 
@@ -84,7 +87,7 @@ private:
 
     bool add_slot() noexcept;
     void free_slot(Slot& slot) noexcept;
-    Refusal judge(const TokenUpdate& update, const Token& current, Now now, Outcome& outcome,
+    Refusal judge(const TokenUpdate& update, const Token& current, Outcome& outcome,
                   Detail& detail) const noexcept;
     void publish(const TokenUpdate& update, Now now, Outcome& outcome) noexcept;
 
@@ -94,6 +97,7 @@ private:
     WakeCount published_;
     std::atomic<bool> closed_{false};
     std::atomic<std::size_t> retained_{0};
+    std::atomic<bool> memory_locked_{false};
 
     // The writer's.
     std::uint64_t last_generation_ = 0;  // goes on in a forked child
@@ -101,7 +105,6 @@ private:
     std::vector<Slot*> free_;
     std::vector<Slot*> retired_;
     Slot* current_slot_ = nullptr;
-    bool memory_locked_ = true;  // fixed by the constructor
 };
 
 }  // namespace tokenrelay

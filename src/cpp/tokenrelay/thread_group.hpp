@@ -1,5 +1,5 @@
-// ThreadGroup: the receiver's threads, which no signal handler of the program ever runs in, and whose
-// end can be waited for with a bound.
+// ThreadGroup: the receiver's threads, which no signal handler of the program runs in but for a fault
+// of their own, and whose end can be waited for with a bound.
 #pragma once
 
 #include <signal.h>
@@ -24,8 +24,8 @@ public:
     ThreadGroup(const ThreadGroup&) = delete;
     ThreadGroup& operator=(const ThreadGroup&) = delete;
 
-    // Starts one more, with every signal blocked. False if the system has none left. Not beside
-    // itself or join().
+    // Starts one more, with every signal blocked but those of faults (SIGSEGV and the like). False if
+    // the system has none left. Not beside itself or join().
     bool start() noexcept;
     // None was started since the last join().
     bool empty() const noexcept { return threads_.empty(); }

@@ -75,11 +75,6 @@ std::chrono::nanoseconds Token::expires_in(Now now) const noexcept {
         std::min(to_ns(expires_at_) - now.wall, boot_deadline_ - now.boot));
 }
 
-std::size_t Token::bytes_needed(const TokenUpdate& update) noexcept {
-    return kScheme.size() + update.access_token.size() + update.scope.size() +
-           update.account.size() + update.refresh_token.size();
-}
-
 void Token::fill(const TokenUpdate& update, char* storage, std::uint64_t generation,
                  Now now) noexcept {
     bytes_ = storage;

@@ -63,8 +63,6 @@ public:
     std::uint64_t generation() const noexcept { return generation_; }  // 0: empty
     std::int64_t received_at_ns() const noexcept { return received_at_; }  // CLOCK_BOOTTIME
 
-    // Bytes that fill() needs for `update`.
-    static std::size_t bytes_needed(const TokenUpdate& update) noexcept;
     // Makes this token the snapshot of `update`, its bytes in `storage`, which must outlive it and
     // is not owned. Not safe beside readers: the receiver's writer calls it before publication.
     void fill(const TokenUpdate& update, char* storage, std::uint64_t generation, Now now) noexcept;

@@ -48,7 +48,7 @@ typedef struct tokenrelay_options {
     const char* account;      /* [a-z0-9][a-z0-9_-]{0,31}; NULL: "default" */
     const char* path; /* of the socket, at most 107 bytes; NULL: discovered by the account */
     const char* program; /* label in a discovered socket's name; NULL: the process's */
-    int64_t busy_poll_ns; /* spin for so long after the last frame instead of sleeping */
+    int64_t busy_poll_ns; /* spin for so long after the last event before sleeping */
     const uid_t* allow_uids; /* who may deliver besides our own user */
     size_t allow_uids_count;
     mode_t mode; /* of the socket; 0: 0600 */
@@ -99,8 +99,8 @@ TOKENRELAY_API void tokenrelay_stop(tokenrelay_receiver* receiver);
  * one and the same token, which may have expired (`info->expires_in_ns`). ENODATA before the first
  * token; ENOSPC where text and NUL do not fit: nothing is copied, `info` is filled and
  * `info->length` says how much is needed, so that a NULL buffer of size 0 asks about the token
- * alone; EINVAL for another `text` or `info->size`. Wait-free, whatever the sender does; a clock is
- * read only for `info`. */
+ * alone; EINVAL for another `text` or `info->size`. Wait-free after the thread's first call, whatever
+ * the sender does; a clock is read only for `info`. */
 TOKENRELAY_API int tokenrelay_copy(tokenrelay_receiver* receiver, tokenrelay_text text,
                                    char* buffer, size_t size, tokenrelay_info* info);
 
@@ -115,7 +115,8 @@ TOKENRELAY_API int tokenrelay_wait(tokenrelay_receiver* receiver, int64_t timeou
 /* Calls `callback(user, info)` for each new token, and soon for the current one, on the receiver's
  * thread and before the sender is answered: one call at a time, `info` valid during it, `info->length`
  * that of the authorization. tokenrelay_copy() inside it copies that very token. It must not throw,
- * and must not block: over 1 ms is counted. NULL where there is no memory. May block. */
+ * and must not block: over 1 ms for a new token is counted. Signals are blocked there, but for faults:
+ * unblock them in a process that it starts. NULL where there is no memory. May block. */
 typedef void (*tokenrelay_callback)(void* user, const tokenrelay_info* info);
 TOKENRELAY_API tokenrelay_subscription* tokenrelay_subscribe(tokenrelay_receiver* receiver,
                                                              tokenrelay_callback callback,
@@ -127,7 +128,7 @@ TOKENRELAY_API tokenrelay_subscription* tokenrelay_subscribe(tokenrelay_receiver
 TOKENRELAY_API void tokenrelay_cancel(tokenrelay_subscription* subscription);
 
 /* "The API refused the token of this generation": asks the senders for a newer one. Does nothing for
- * one that is no longer the newest or came without a serial. Wait-free. */
+ * one that is no longer the newest or came without a serial. Lock-free; one write(2). */
 TOKENRELAY_API void tokenrelay_request_refresh(tokenrelay_receiver* receiver, uint64_t generation);
 
 /* An eventfd(2) that is readable after each new token, for a loop of the program's own: read its 8

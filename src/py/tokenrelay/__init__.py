@@ -11,6 +11,7 @@ The receiver half has no dependency; the sender and the command are the extra ``
 from __future__ import annotations
 
 from ._core import Token
+from ._stats import ReceiverStats
 from .errors import (
     ForkedReceiver,
     ReceiverError,
@@ -24,6 +25,7 @@ from .receiver import Subscription, TokenReceiver
 __all__ = [
     "ForkedReceiver",
     "ReceiverError",
+    "ReceiverStats",
     "ReceiverStopped",
     "Subscription",
     "Token",

@@ -76,7 +76,10 @@ class Bearer:
             return None
 
     def refuse(self, refused: Token) -> float:
-        """Ask for a refresh, where nobody here did already; the seconds a newer token has left."""
+        """Ask for a refresh, unless one is waited for; the seconds that a newer token has left.
+
+        Once the wait was in vain, each call asks: the sender may follow by now.
+        """
         if self._newest_after(refused) is not None:
             return 0.0
         ask, left = self._refusals.note(refused.generation, time.monotonic())

@@ -56,7 +56,7 @@ class TokenAuth(
         """Make the call, and once more where its token was refused."""
         token = self._bearer.token()
         call = continuation(_Details(client_call_details, token), request)
-        if not call.done():  # a future, which must not block
+        if not call.done():  # a future, whose answer its caller waits for
             return self._watched(call, token)
         if not _is_refusal(call.code()):
             return call

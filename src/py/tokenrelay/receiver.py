@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import atexit
-import ctypes
 import math
 import os
-import sys
 import threading
 import time
 import weakref
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import _core
+from . import _core, _options
+from ._bell import Bell, stopped
+from ._stats import ReceiverStats
 from .errors import ReceiverStopped, TokenTimeout
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterable
     from types import TracebackType
     from typing import Self
 
@@ -27,62 +25,8 @@ if TYPE_CHECKING:
 EXIT_TIMEOUT = 1.0
 """Seconds that a running callback gets at interpreter exit."""
 
-SPIN_BOUND = 1.0
-"""Seconds of spinning after the last frame that ``busy_poll=True`` means."""
-
 # By id, for its valuerefs(), which other threads can't disturb.
 _receivers: weakref.WeakValueDictionary[int, TokenReceiver] = weakref.WeakValueDictionary()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReceiverStats:
-    """A snapshot of a receiver's counters, which go on over a stop and a start.
-
-    Attributes:
-        generation: of the current token, 0 before the first.
-        published: tokens made current.
-        repeated: frames that brought the current token again.
-        refused: frames refused, by the code of docs/protocol.md: ``"stale"``, ``"malformed"``, …
-        connections: open now.
-        accepted: connections accepted so far.
-        foreign: connections ended because their user is not allowed.
-        accept_failures: connections that could not be accepted, for want of descriptors mostly.
-        rebinds: how often the socket's file was gone or replaced, and was made again.
-        refresh_requests: refreshes asked of a sender.
-        refresh_refusals: refreshes that a sender refused.
-        callback_overruns: native callbacks that took more than 1 ms.
-        callback_errors: callbacks given to ``subscribe`` that raised.
-        retained: replaced tokens that a reader still holds in native memory.
-        native_p50_ns: from the last byte read until the native callbacks returned, median.
-        native_p99_ns: the same, 99th percentile.
-        native_max_ns: the same, longest.
-        python_p50_ns: from the last byte read until such a callback is entered, median.
-        python_p99_ns: the same, 99th percentile.
-        membarrier: readers need no fence, since the kernel has membarrier(2).
-        memory_locked: tokens are kept out of swap, mlock(2).
-    """
-
-    generation: int
-    published: int
-    repeated: int
-    refused: Mapping[str, int]
-    connections: int
-    accepted: int
-    foreign: int
-    accept_failures: int
-    rebinds: int
-    refresh_requests: int
-    refresh_refusals: int
-    callback_overruns: int
-    callback_errors: int
-    retained: int
-    native_p50_ns: int
-    native_p99_ns: int
-    native_max_ns: int
-    python_p50_ns: int
-    python_p99_ns: int
-    membarrier: bool
-    memory_locked: bool
 
 
 class Subscription:
@@ -150,16 +94,16 @@ class TokenReceiver(_core.Receiver):
         if account is not None and path is not None:
             raise ValueError("give an account or a path, not both: a path needs no account")
         super().__init__(
-            account="default" if account is None else account,
-            path="" if path is None else _absolute(path),
-            program=_program(),
-            busy_poll=_spin_seconds(busy_poll),
-            cpu=-1 if cpu is None else _processor(cpu),
-            allow_uids=list(allow_uids),
-            mode=mode,
-            keep_refresh_token=keep_refresh_token,
+            account=_options.account_name(account),
+            path=_options.absolute(path),
+            program=_options.program_name(),
+            busy_poll=_options.spin_seconds(busy_poll),
+            cpu=_options.processor(cpu),
+            allow_uids=_options.user_ids(allow_uids),
+            mode=_options.file_mode(mode),
+            keep_refresh_token=_options.flag("keep_refresh_token", keep_refresh_token),
         )
-        self._bells: set[_Bell] = set()
+        self._bells: set[Bell] = set()
         self._bells_lock = threading.Lock()  # a bell is rung only while its descriptor is open
         self._native_function = on_native  # ctypes needs the object alive
         self._native = None if on_native is None else self._subscribe_native(on_native)
@@ -209,7 +153,7 @@ class TokenReceiver(_core.Receiver):
             if outcome == "timeout":
                 raise _timeout(timeout)
             if outcome == "stopped":
-                raise _stopped()
+                raise stopped()
 
     def subscribe(self, callback: Callable[[Token], object]) -> Subscription:
         """Call ``callback(token)`` for each new token, and soon for the newest if there is one.
@@ -221,8 +165,12 @@ class TokenReceiver(_core.Receiver):
         A callback is entered less than 10 µs after the last byte was read (p99), while the
         interpreter is idle; a thread that keeps it busy delays that by its switch interval, 5 ms
         (``sys.getswitchinterval``).
+
+        Raises:
+            TypeError: ``callback`` cannot be called, or is an async function.
+            ReceiverError: no thread can be started for callbacks, ``errno`` EAGAIN.
         """
-        return Subscription(self, self._subscribe(callback))
+        return Subscription(self, self._subscribe(_options.checked_callback(callback)))
 
     def request_refresh(self, token: Token) -> None:
         """Tell the sender that the API refused ``token``: the answer was 401.
@@ -259,7 +207,7 @@ class TokenReceiver(_core.Receiver):
         import asyncio
 
         generation = 0 if after is None else after.generation
-        with _Bell(self) as bell:
+        with Bell(self) as bell:
             try:
                 async with asyncio.timeout(timeout):
                     return await bell.next_token(generation)
@@ -272,7 +220,7 @@ class TokenReceiver(_core.Receiver):
         For asyncio; woken as `next` is. Who is slow gets the newest and misses those between.
         """
         generation = 0
-        with _Bell(self) as bell:
+        with Bell(self) as bell:
             while True:
                 try:
                     token = await bell.next_token(generation)
@@ -316,95 +264,15 @@ class TokenReceiver(_core.Receiver):
         return token
 
     def _subscribe_native(self, function: Any) -> _core.NativeSubscription:
-        if type(function).__name__ == "PyCapsule":
+        if _options.is_capsule(function):
             return self._subscribe_capsule(function)
-        address = ctypes.cast(function, ctypes.c_void_p).value
-        return self._subscribe_address(address or 0)
-
-
-class _Bell:
-    """Wakes one coroutine of the running loop at each publication."""
-
-    def __init__(self, receiver: TokenReceiver) -> None:
-        import asyncio
-
-        self._receiver = receiver
-        self._loop = asyncio.get_running_loop()
-        self._rung = asyncio.Event()
-
-    def __enter__(self) -> Self:
-        self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        try:
-            self._loop.add_reader(self._fd, self._on_readable)
-            self._subscription = self._receiver._subscribe_fd(self._fd)
-        except BaseException:
-            os.close(self._fd)
-            raise
-        with self._receiver._bells_lock:
-            self._receiver._bells.add(self)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with self._receiver._bells_lock:
-            self._receiver._bells.discard(self)
-        self._subscription.cancel()
-        if not self._loop.is_closed():
-            self._loop.remove_reader(self._fd)
-        os.close(self._fd)
-
-    def ring(self) -> None:
-        os.eventfd_write(self._fd, 1)
-
-    def _on_readable(self) -> None:
-        os.eventfd_read(self._fd)
-        self._rung.set()
-
-    async def next_token(self, generation: int) -> Token:
-        while True:
-            self._rung.clear()
-            token = self._receiver._valid(generation)
-            if token is not None:
-                return token
-            if not self._receiver.running:
-                raise _stopped()
-            await self._rung.wait()
-
-
-def _program() -> str:
-    return Path(sys.argv[0]).stem if sys.argv and sys.argv[0] else "python"
-
-
-def _absolute(path: str | os.PathLike[str]) -> str:
-    # The program may change its directory later.
-    if not os.fspath(path):
-        raise ValueError("path: empty. Leave it out to listen for an account")
-    return str(Path(path).absolute())
-
-
-def _spin_seconds(busy_poll: bool | float) -> float:
-    if busy_poll is True:
-        return SPIN_BOUND
-    if not 0 <= busy_poll < 10**9:
-        raise ValueError(f"busy_poll: {busy_poll!r} is not True, False or a number of seconds")
-    return float(busy_poll)
-
-
-def _processor(cpu: int) -> int:
-    count = os.sysconf("SC_NPROCESSORS_CONF")
-    if not 0 <= cpu < count:
-        raise ValueError(f"cpu: {cpu!r} is not one of this machine's processors, 0 to {count - 1}")
-    return cpu
+        return self._subscribe_address(_options.native_address(function))
 
 
 def _timeout(timeout: float | None) -> TokenTimeout:
     return TokenTimeout(
-        f"no valid token came within {timeout} s. Is the sender running? Type: tokenrelay status"
-    )
-
-
-def _stopped() -> ReceiverStopped:
-    return ReceiverStopped(
-        "the receiver is not running. Use it in a with statement, or call start()"
+        f"no valid token came within {timeout} s. Is the sender running, and does it have this "
+        "account? Type: tokenrelay doctor"
     )
 
 
@@ -428,6 +296,9 @@ def _after_fork() -> None:
     for receiver in _started():
         receiver._after_fork()
         receiver._bells_lock = threading.Lock()
+        bells, receiver._bells = receiver._bells, set()
+        for bell in bells:
+            bell.close_after_fork()
 
 
 atexit.register(_stop_all)

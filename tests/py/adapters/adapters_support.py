@@ -219,7 +219,8 @@ def in_tasks(open_client: OpenAsync) -> MakeCalls:
 
                 async def work() -> None:
                     for _ in range(count // parallel):
-                        tell(await call())
+                        # It may hold this caller, and must not hold the loop.
+                        await asyncio.to_thread(tell, await call())
 
                 await asyncio.gather(*(work() for _ in range(parallel)))
 

@@ -74,12 +74,12 @@ def test_a_stopped_receiver_leaves_the_answer_as_it_was(
 
 
 def test_without_a_token_the_wait_ends(receiver: TokenReceiver) -> None:
-    with pytest.raises(TokenTimeout, match="tokenrelay status"):
+    with pytest.raises(TokenTimeout, match="tokenrelay doctor"):
         Bearer(receiver, 0.01).token()
 
 
 def test_an_expired_token_is_said_to_be_one(receiver: TokenReceiver, sender: Sender) -> None:
     sender.send("short", expires_at=int(time.time()) + 2)
     outlive(receiver)
-    with pytest.raises(TokenExpired, match=r"expired \d s ago.*tokenrelay status"):
+    with pytest.raises(TokenExpired, match=r"expired \d s ago.*tokenrelay doctor"):
         Bearer(receiver, 0.01).token()

@@ -120,13 +120,7 @@ def test_async_httpx_does_the_same(
     assert asyncio.run(main()) == status
 
 
-def post(receiver: TokenReceiver, url: str, **body: Any) -> requests.Response:
-    auth = tokenrelay.requests.TokenAuth(receiver, timeout=20)
-    with requests.Session() as session:
-        return session.post(url, auth=auth, timeout=30, **body)
-
-
-@pytest.mark.parametrize(
+IN_MEMORY = pytest.mark.parametrize(
     ("body", "echo"),
     [
         ({"data": b"bytes"}, b"bytes"),
@@ -136,6 +130,15 @@ def post(receiver: TokenReceiver, url: str, **body: Any) -> requests.Response:
     ],
     ids=["bytes", "json", "form", "none"],
 )
+
+
+def post(receiver: TokenReceiver, url: str, **body: Any) -> requests.Response:
+    auth = tokenrelay.requests.TokenAuth(receiver, timeout=20)
+    with requests.Session() as session:
+        return session.post(url, auth=auth, timeout=30, **body)
+
+
+@IN_MEMORY
 def test_requests_sends_a_body_in_memory_again(
     renewing: TokenReceiver, api: StrictApi, body: dict[str, Any], echo: bytes
 ) -> None:
@@ -181,16 +184,7 @@ def aiohttp_post(receiver: TokenReceiver, url: str, **body: Any) -> tuple[int, b
     return asyncio.run(main())
 
 
-@pytest.mark.parametrize(
-    ("body", "echo"),
-    [
-        ({"data": b"bytes"}, b"bytes"),
-        ({"json": [1]}, b"[1]"),
-        ({"data": {"a": "1"}}, b"a=1"),
-        ({}, b"ok"),
-    ],
-    ids=["bytes", "json", "form", "none"],
-)
+@IN_MEMORY
 def test_aiohttp_sends_a_body_in_memory_again(
     renewing: TokenReceiver, api: StrictApi, body: dict[str, Any], echo: bytes
 ) -> None:

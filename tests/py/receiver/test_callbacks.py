@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from receiver_support import PATIENCE, Sender, deliver, receiver_threads
+from receiver_support import PATIENCE, Sender, deliver, receiver_threads, run_python
 
 from tokenrelay import Token, TokenReceiver
 
@@ -97,6 +97,18 @@ def test_each_new_subscriber_hears_of_the_current_token_once(receiver: TokenRece
         assert callback.next_call() == "abc"
     settle(receiver)
     assert all(callback.empty() for callback in callbacks)
+
+
+def test_a_token_older_than_the_subscriber_is_no_latency(receiver: TokenReceiver) -> None:
+    deliver(receiver, "abc")
+    heard = Heard()
+    receiver.subscribe(heard)
+    assert heard.next_call() == "abc"
+    settle(receiver)
+    assert receiver.stats.python_p99_ns == 0
+    deliver(receiver, "def")
+    assert heard.next_call() == "def"
+    assert receiver.stats.python_p99_ns > 0
 
 
 def test_a_subscriber_added_while_stopped_hears_after_the_start(receiver: TokenReceiver) -> None:
@@ -234,12 +246,26 @@ def test_what_a_callback_raises_is_reported_and_counted(
     assert receiver.stats.callback_errors == 2
 
 
-def test_something_that_cannot_be_called_is_reported_too(
-    receiver: TokenReceiver, unraisable: queue.Queue[Any]
+async def _nobody_would_await(_: Token) -> None:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("callback", "text"),
+    [
+        (42, "not int. Give the function itself"),
+        (None, "not NoneType. Give the function itself"),
+        (_nobody_would_await, "receiver.updates"),
+    ],
+)
+def test_what_cannot_be_called_from_a_thread_is_refused(
+    receiver: TokenReceiver, callback: Any, text: str
 ) -> None:
-    receiver.subscribe(42)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=text):
+        receiver.subscribe(callback)
     deliver(receiver, "abc")
-    assert isinstance(unraisable.get(timeout=PATIENCE), TypeError)
+    settle(receiver)
+    assert receiver.stats.callback_errors == 0
 
 
 # --- the thread they run on ------------------------------------------------------------------
@@ -459,3 +485,42 @@ def test_threads_that_subscribe_cancel_stop_and_start_do_not_block_each_other(
     for thread in threads:
         thread.join(PATIENCE)
         assert not thread.is_alive()
+
+
+# The first subscriber brings a second thread, whose stack finds no room here.
+WITHOUT_ROOM = """
+import queue, resource, threading
+from pathlib import Path
+from receiver_support import PATIENCE, deliver
+from tokenrelay import TokenReceiver
+from tokenrelay.errors import ReceiverError
+before = resource.getrlimit(resource.RLIMIT_AS)
+refused, heard, go_on = queue.Queue(), queue.Queue(), threading.Event()
+def hold(token):
+    heard.put(token)
+    go_on.wait()
+with TokenReceiver("main") as receiver:
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + 65_536, before[1]))
+    try:
+        receiver.subscribe(refused.put)
+    except ReceiverError as error:
+        print(error)
+    resource.setrlimit(resource.RLIMIT_AS, before)
+    deliver(receiver, "first")
+    receiver.subscribe(hold)
+    print(heard.get(timeout=PATIENCE).access_token, refused.qsize())
+    deliver(receiver, "second")
+    print(receiver.token.access_token)
+    go_on.set()
+"""
+
+
+def test_a_callback_that_finds_no_thread_is_not_kept_and_the_next_one_may() -> None:
+    done = run_python(WITHOUT_ROOM)
+    assert done.returncode == 0, done.stderr
+    error, first, second = done.stdout.splitlines()
+    assert "cannot start the receiver's second thread" in error
+    assert "ulimit -u" in error
+    assert first == "first 0"
+    assert second == "second"

@@ -33,19 +33,31 @@ ENDS = {
     "idle": ("pass", 0),
     "with_an_exit_code": ("sys.exit(7)", 7),
     "never_started": ("receiver.stop(); TokenReceiver('other'); sys.exit(7)", 7),
-    "in_a_short_callback": ("subscribe(lambda _: time.sleep(0.05)); sys.exit(7)", 7),
+    "in_a_callback_that_returns_at_once": (
+        """
+leaving = threading.Event(); atexit.register(leaving.set)  # before the receivers are stopped
+subscribe(lambda _: leaving.wait()); sys.exit(7)
+""",
+        7,
+    ),
     "in_a_busy_callback": ("subscribe(lambda _: [None for _ in iter(int, 1)]); sys.exit(7)", 7),
     "in_a_callback_that_never_returns": (
         "subscribe(lambda _: threading.Event().wait()); sys.exit(7)",
         7,
     ),
-    "in_a_callback_that_returns_during_the_end": (
-        "subscribe(lambda _: time.sleep(1.02)); sys.exit(7)",
+    "in_a_callback_that_returns_once_it_is_no_longer_waited_for": (
+        """
+import tokenrelay.receiver as module
+end, ending = os.pipe()
+atexit.unregister(module._stop_all)
+atexit.register(os.write, ending, b"x"); atexit.register(module._stop_all)
+subscribe(lambda _: os.read(end, 1)); sys.exit(7)
+""",
         7,
     ),
     "with_an_unhandled_exception": ("subscribe(lambda _: None); raise ValueError", 1),
     "after_sys_exit_in_a_callback": ("subscribe(sys.exit); receiver.stop(); sys.exit(7)", 7),
-    "by_os_exit": ("subscribe(lambda _: time.sleep(9)); os._exit(7)", 7),
+    "by_os_exit": ("subscribe(lambda _: threading.Event().wait()); os._exit(7)", 7),
     "by_os_exit_in_a_callback": ("subscribe(lambda _: os._exit(7)); threading.Event().wait()", 7),
     "while_daemon_threads_wait": (
         """

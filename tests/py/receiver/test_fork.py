@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import multiprocessing
 import os
 import signal
 import sys
 import threading
 import traceback
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -111,6 +113,35 @@ def test_a_child_keeps_no_socket_of_its_parents(receiver: TokenReceiver) -> None
         in_child(child)
 
 
+def test_a_child_has_no_bell_of_its_parents_and_the_parents_still_rings(
+    receiver: TokenReceiver,
+) -> None:
+    def child(bell: int) -> None:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(bell)
+        # What has the bell's number now is the child's own.
+        reader, writer = os.pipe()
+        os.dup2(writer, bell)
+        with receiver:
+            deliver(receiver, "child")
+            assert receiver.wait(PATIENCE).access_token == "child"
+        os.close(bell)
+        os.close(writer)
+        assert os.read(reader, 8) == b""
+
+    async def parent() -> str:
+        waits = receiver.next(timeout=PATIENCE)
+        waiting = asyncio.ensure_future(waits)
+        await asyncio.sleep(0)
+        (bell,) = receiver._bells
+        in_child(partial(child, bell._fd))
+        in_child(waits.close)
+        deliver(receiver, "parent")
+        return (await waiting).access_token
+
+    assert asyncio.run(parent()) == "parent"
+
+
 def test_a_stopped_receivers_token_is_gone_in_the_child(receiver: TokenReceiver) -> None:
     deliver(receiver, "abc")
     token = receiver.wait(PATIENCE)
@@ -200,7 +231,7 @@ def test_a_child_that_returns_from_the_callback_ends_and_does_not_spin(
     assert children == [0]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)  # half a minute, on a machine with ten times its load several
 def test_a_thousand_forks_at_random_moments_leave_parent_and_children_whole(
     receiver: TokenReceiver, busy_switching: None
 ) -> None:

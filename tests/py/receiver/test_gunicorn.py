@@ -9,6 +9,9 @@ import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
+from support.documents import blocks_of
 from support.programs import TOKENRELAY
 
 if TYPE_CHECKING:
@@ -21,9 +24,12 @@ HERE = Path(__file__).parent
 
 
 def start_gunicorn(start: Start, host: Host) -> tuple[Program, str]:
-    """Return the program and its URL once all workers are there."""
-    command = [sys.executable, "-m", "gunicorn", "-c", HERE / "gunicorn_conf.py"]
-    program = start(*command, "preloaded:application", environment=environment(host))
+    """Return the program, with the documents' settings, and its URL once all workers are there."""
+    (settings,) = blocks_of(__file__).values()
+    path = host.root / "gunicorn_conf.py"
+    path.write_text(settings.text)
+    command = [sys.executable, "-m", "gunicorn", "-c", path, "--bind", "127.0.0.1:0"]
+    program = start(*command, "application:application", environment=environment(host))
     line = program.wait_for(lambda line: "Listening at: " in line.text)
     url = line.text.partition("Listening at: ")[2].split()[0]
     for _ in range(WORKERS):
@@ -47,6 +53,7 @@ def ask_until_all_told(url: str, token: str) -> None:
             told.add(answer["pid"])
 
 
+@pytest.mark.sources
 def test_each_preloaded_worker_is_fed(
     host: Host, oauth_toolkit: StartProvider, start: Start
 ) -> None:

@@ -223,7 +223,7 @@ def test_wait_without_a_token_times_out(receiver: TokenReceiver, timeout: float)
         receiver.wait(timeout)
     assert isinstance(error.value, TimeoutError)
     assert isinstance(error.value, TokenRelayError)
-    assert "tokenrelay status" in str(error.value)
+    assert "tokenrelay doctor" in str(error.value)
 
 
 @pytest.mark.parametrize("timeout", [None, 1e12, 1e300, float("inf")])
@@ -444,11 +444,37 @@ def test_an_object_whose_init_never_ran_is_refused() -> None:
         {"busy_poll": float("nan")},
         {"cpu": -1},
         {"cpu": 100_000},
+        {"mode": 0o10000},
+        {"allow_uids": [-1]},
     ],
 )
 def test_an_option_out_of_range_is_a_value_error(options: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=next(reversed(options))):
         TokenReceiver(**options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("account", 3),
+        ("path", 3),
+        ("busy_poll", "yes"),
+        ("cpu", "1"),
+        ("allow_uids", 1000),
+        ("allow_uids", "1000"),
+        ("allow_uids", ["root"]),
+        ("mode", "600"),
+        ("keep_refresh_token", "no"),
+        ("on_native", 3),
+        ("on_native", "on_token"),
+        ("on_native", print),
+    ],
+)
+def test_an_option_of_another_type_is_a_type_error_that_names_it(
+    option: str, value: object
+) -> None:
+    with pytest.raises(TypeError, match=f"^{option}: .* not "):
+        TokenReceiver(**{option: value})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("account", ["", "Main", "a/b", "..", "x" * 33])
@@ -531,7 +557,7 @@ def test_cpu_pins_the_threads() -> None:
         assert [os.sched_getaffinity(thread) for thread in receiver_threads()] == [{0}]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.needs_root
 @pytest.mark.parametrize("allowed", [False, True])
 def test_another_user_is_heard_only_if_allowed(short_path: Path, allowed: bool) -> None:
     short_path.chmod(0o755)
