@@ -31,6 +31,14 @@ the sockets and that of the token files.
 | 4 | a login is needed |
 | 5 | nobody received |
 """
+# Where the examples of a command are run, if not where those of the others are.
+RUN_BY = {
+    "tokenrelay bench": "tests/installed/test_documents.py",
+    "tokenrelay demo": "tests/installed/test_documents.py",
+    "tokenrelay import": "tests/py/interop/test_import.py",
+    "tokenrelay service install": "tests/systemd/test_documents.py",
+    "tokenrelay service uninstall": "tests/systemd/test_documents.py",
+}
 
 
 def page() -> str:
@@ -50,7 +58,8 @@ def _section(path: str, command: Any) -> str:
     arguments = [one for one in command.params if one.param_type_name == "argument"]
     usage = " ".join([path, "[OPTIONS]", *map(_word, arguments)])
     rows = [_row(one) for one in command.params if one.help]
-    lines = [f"## {path}", "", description.strip(), "", "```sh", *examples, "```", ""]
+    mark = [f"<!-- run: by={RUN_BY[path]} -->"] if path in RUN_BY else []
+    lines = [f"## {path}", "", description.strip(), "", *mark, "```sh", *examples, "```", ""]
     return "\n".join([*lines, f"| `{usage}` | |", "|---|---|", *rows, ""])
 
 

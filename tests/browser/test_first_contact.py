@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from browser_support import BUILD, REPOSITORY, log_in_and_consent
 
+from support.documents import assert_quoted, blocks_of
 from support.terminal import PROMPT, Terminal
 
 if TYPE_CHECKING:
@@ -93,9 +94,16 @@ def test_five_commands_from_pip_install_to_a_fed_program(
         second.type(listen)
         fed = re.compile(r"token [0-9a-f]{8} +generation 1 ")
         second.wait_for(lambda screen: fed.search(screen) is not None)
+        first.wait_for(lambda screen: "delivered" in screen)
         BUILD.mkdir(parents=True, exist_ok=True)
         text = f"{first.transcript}\n\n--- another terminal\n{second.transcript}\n"
         (BUILD / "first-contact.txt").write_text(text)
+        shortened = {str(home / "run"): "/run/user/1000/tokenrelay", str(home): "~"}
+        for block, terminal in zip(blocks_of(__file__).values(), (first, second), strict=True):
+            shown = terminal.transcript
+            for place, short in shortened.items():
+                shown = shown.replace(place, short)
+            assert_quoted(block, shown)
     assert len(user.commands) == 5
     assert (home / ".venv" / "share" / "man" / "man1" / "tokenrelay.1").exists()
     assert provider.report() == {"authorization_code granted": 1}

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 import secretstorage
 
+from support.host import plain_login, write_private
 from support.programs import TOKENRELAY
 from tokenrelay.sender.sealing import MARK
 
@@ -31,14 +30,8 @@ OURS = {"service": "tokenrelay", "username": "main"}
 @pytest.fixture
 def login(host: Host, provider: Provider) -> None:
     """An account that is to be encrypted, and the login to import."""
-    host.config.touch(mode=0o600)
-    host.config.write_text(CONFIGURATION.format(url=provider.token_url))
-    plain = host.root / "login.json"
-    plain.touch(mode=0o600)
-    plain.write_text(json.dumps({
-        "access_token": "access-0", "refresh_token": "refresh-0",
-        "expires_at": int(time.time()) + 1800,
-    }))  # fmt: skip
+    write_private(host.config, CONFIGURATION.format(url=provider.token_url))
+    write_private(host.root / "login.json", plain_login())
 
 
 def run(start: Start, *command: str, code: int = 0) -> Program:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from interop_support import ACCOUNTS, API_KEY
 
+from support.documents import blocks_of
 from support.programs import TOKENRELAY
 from support.waiting import wait_until
 
@@ -21,14 +22,15 @@ if TYPE_CHECKING:
     from support.host import Host
     from support.programs import Start
 
-BOT = (sys.executable, Path(__file__).with_name("bot.py"))
+BOT = Path(__file__).with_name("bot.py")
 
 
 @pytest.mark.timeout(180)
 def test_a_bot_follows_three_rotations(
     configured: Host, schwab_api: Schwab, start: Start, run: Run
 ) -> None:
-    mirror = configured.root / "schwab_token.json"
+    mirror = configured.root / "bots" / "schwab_token.json"
+    mirror.parent.mkdir()
     text = configured.config.read_text()
     configured.config.write_text(text.replace("[sender]", f'mirror = ["{mirror}"]\n[sender]'))
     now = int(time.time())
@@ -38,12 +40,14 @@ def test_a_bot_follows_three_rotations(
     wait_until(mirror.exists, configured.root)
     environment = {
         **configured.environment,
-        "LUMIBOT_OAUTH_REFRESH_MODE": "external",
-        "SCHWAB_TOKEN_PATH": str(mirror),
         "SCHWAB_APP_KEY": API_KEY,
         "SCHWAB_ACCOUNT_NUMBER": ACCOUNTS[0]["accountNumber"],
     }
-    bot = start(*BOT, schwab_api.origin, environment=environment)
+    (documented,) = blocks_of(__file__).values()
+    command = documented.text.replace(
+        "python bot.py", f"{sys.executable} {BOT} {schwab_api.origin}"
+    )
+    bot = start("bash", "-c", command, environment=environment)
     line = bot.wait_for_event("ready", timeout=90)
     assert ("Bearer access-1", 200) in schwab_api.calls
     for count in (2, 3, 4):

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from support.host import plain_login, write_private
 from support.programs import TOKENRELAY
 from tokenrelay.sender.sealing import MARK
 
@@ -64,14 +63,9 @@ def login(host: Host, provider: Provider) -> Path:
     STORE.mkdir()
     key = ("systemd-creds", "encrypt", "--name=relay", "-", str(STORE / "relay"))
     subprocess.run(key, input=os.urandom(32), check=True)
-    host.config.touch(mode=0o600)
-    host.config.write_text(CONFIGURATION.format(url=provider.token_url))
+    write_private(host.config, CONFIGURATION.format(url=provider.token_url))
     plain = host.root / "login.json"
-    plain.touch(mode=0o600)
-    plain.write_text(json.dumps({
-        "access_token": "access-0", "refresh_token": "refresh-0",
-        "expires_at": int(time.time()) + 1800,
-    }))  # fmt: skip
+    write_private(plain, plain_login())
     return plain
 
 

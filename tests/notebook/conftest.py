@@ -8,5 +8,4 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-TESTS = Path(__file__).parents[1] / "py"
-sys.path[:0] = [str(TESTS), str(TESTS / "docs")]
+sys.path.insert(0, str(Path(__file__).parents[1] / "py"))

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 import nbclient
 import nbformat
 import pytest
-from markdown_code import read_blocks
 
+from support.documents import blocks_of
 from support.raw_sender import deliver
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PAGE = Path(__file__).parents[2] / "docs" / "recipes" / "notebook.md"
 SECRET = "secret-of-the-notebook"
 
 # Of Jupyter's own.
@@ -36,7 +35,7 @@ def text_of(cell: Any) -> str:
 
 
 def test_a_receiver_lives_in_a_notebook(runtime: Path) -> None:
-    start, read = (block.text for block in read_blocks(PAGE) if block.language == "python")
+    start, read = (block.text for block in blocks_of(__file__).values())
     waiting = "(await receiver.next(timeout=10)).generation"
     cells = [nbformat.v4.new_code_cell(text) for text in (start, start, read, waiting)]
     notebook = nbformat.v4.new_notebook(cells=cells)

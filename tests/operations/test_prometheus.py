@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from support.documents import blocks_of
 from support.host import write_private
 from support.ports import free_port
 from support.programs import TOKENRELAY, wait_for_tokens
@@ -32,10 +33,9 @@ ALERTS = REPOSITORY / "docs" / "alerts.yml"
 DAY = 86_400
 PROMETHEUS = """
 global: {{ scrape_interval: 200ms, scrape_timeout: 200ms, evaluation_interval: 200ms }}
-rule_files: [{alerts}]
 alerting: {{ alertmanagers: [{{ static_configs: [{{ targets: ["127.0.0.1:{manager}"] }}] }}] }}
-scrape_configs: [{{ job_name: tokenrelay, static_configs: [{{ targets: ["{target}"] }}] }}]
 """
+(DOCUMENTED,) = (block.text for block in blocks_of(__file__).values())
 
 
 class AlertManager(ThreadingHTTPServer):
@@ -91,7 +91,9 @@ def prometheus(
     program: Callable[[str], str],
 ) -> str:  # fmt: skip
     """The address of a Prometheus that scrapes the sender five times a second."""
-    config = PROMETHEUS.format(alerts=ALERTS, manager=alert_manager.server_port, target=metrics)
+    config = PROMETHEUS.format(manager=alert_manager.server_port)
+    config += DOCUMENTED.replace("127.0.0.1:9464", metrics)
+    shutil.copy(ALERTS, host.root)
     write_private(host.root / "prometheus.yml", config)
     address = f"127.0.0.1:{free_port()}"
     server = start(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from support.documents import assert_quoted, blocks_of
 from support.programs import TOKENRELAY
 from support.terminal import Terminal
 
@@ -45,6 +46,8 @@ def test_the_screen_follows_the_sender(
     assert re.search(r"main +ok +█+\S* +9m \d+s +█+\S* +6d 23h", first)
     host.run("refresh")
     second = terminal.wait_for(lambda screen: re.search(r"main.* 2 +\d+s ago", screen) is not None)
+    (documented,) = blocks_of(__file__).values()
+    assert_quoted(documented, second)
     BUILD.mkdir(parents=True, exist_ok=True)
     (BUILD / "status-watch.txt").write_text(second + "\n")
     sender.terminate()

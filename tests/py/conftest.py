@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,11 @@ MEASURED = pytest.StashKey[list[str]]()
 def pytest_configure() -> None:
     # A background job of a shell has SIGINT ignored, and so would every program it starts.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("needs_root") and os.geteuid() != 0:
+        pytest.skip("only root can play another user: sudo .venv/bin/pytest -m needs_root")
 
 
 @pytest.fixture

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 NOBODY = 65534
 LONGEST_SOCKET_PATH = 107
 
-needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can act as another user")
-
 
 @pytest.fixture
 def provider(host: Host, oauth_toolkit: StartProvider) -> Provider:
@@ -195,7 +193,7 @@ def test_a_receiver_whose_discovered_socket_was_deleted_is_fed_again(
     refresh_reaches(host, receiver, provider)
 
 
-@needs_root
+@pytest.mark.needs_root
 def test_a_sender_of_another_user_is_cut_off_before_it_is_read(short_path: Path) -> None:
     """Its token is neither taken nor answered, though the socket's mode lets it connect."""
     short_path.chmod(0o755)
@@ -207,7 +205,7 @@ def test_a_sender_of_another_user_is_cut_off_before_it_is_read(short_path: Path)
         assert receiver.wait(timeout=5).access_token == "owner's"
 
 
-@needs_root
+@pytest.mark.needs_root
 def test_root_is_no_exception(start: Start, short_path: Path) -> None:
     directory = short_path / "nobody"
     directory.mkdir(mode=0o700)

@@ -65,7 +65,7 @@ def test_file_in_place_of_the_directory_is_refused(tmp_path: Path) -> None:
         paths.ensure_private_directory(path)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away; CI runs it as root")
+@pytest.mark.needs_root
 @pytest.mark.parametrize("link", [False, True])
 def test_directory_or_link_of_another_user_is_refused(tmp_path: Path, link: bool) -> None:
     path = tmp_path / "theirs"

@@ -211,7 +211,7 @@ def _record(folder: Path, variant: str | None) -> tuple[Disk, list[Operation], T
     before = {path.name: path.read_bytes() for path in place.iterdir()}
     recorder = Recorder(place)
 
-    async def answer(refresh_token: str) -> Outcome:
+    async def answer(refresh_token: str, **_: float) -> Outcome:
         recorder.note("spent")
         login.refresh(refresh_token, 0.0)
         return classify(200, {}, json.dumps(login.tokens()).encode(), 0.0)

@@ -180,7 +180,7 @@ class Simulation:
     # The wire.
     endpoints = SimpleNamespace(token_url=None)
 
-    async def refresh(self, refresh_token: str) -> Outcome:
+    async def refresh(self, refresh_token: str, **_: float) -> Outcome:
         await checkpoint()
         self._advance(self._random.uniform(0.02, 0.4))
         self._check_request(refresh_token)
@@ -240,8 +240,8 @@ class Simulation:
         return stored
 
 
-async def _at_once(function: Callable[..., object], *arguments: object) -> object:
-    """Instead of a thread: nothing else waits for the loop here."""
+async def _at_once(function: Callable[..., object], *arguments: object, limiter: object) -> object:
+    """Instead of a thread: nothing else waits for the loop, or for ``limiter``, here."""
     await checkpoint()
     return function(*arguments)
 

@@ -10,7 +10,6 @@ import json
 import resource
 import sys
 import threading
-import time
 from contextlib import ExitStack
 
 from tokenrelay import TokenReceiver
@@ -36,14 +35,13 @@ def watch(receivers: list[TokenReceiver], ended: threading.Event) -> dict[str, o
     """Look until the end; ``gaps`` are looks that found no valid token."""
     looks = gaps = 0
     least = float("inf")
-    while not ended.is_set():
+    while not ended.wait(PAUSE_SECONDS):
         for receiver in receivers:
             token = receiver.token
             left = -1.0 if token is None else token.expires_in
             least = min(least, left)
             gaps += left <= 0
         looks += len(receivers)
-        time.sleep(PAUSE_SECONDS)
     latencies = [receiver.stats.native_p99_ns for receiver in receivers]
     return {
         "looks": looks,

@@ -139,6 +139,7 @@ def watch_disk(probe: Path, seconds: float) -> float:
             file.write(b"x")
             os.fsync(file.fileno())
             slowest = max(slowest, time.monotonic() - began)
+            # A sample now and then: without a pause this would be the disk's load.
             time.sleep(min(0.5, max(0.0, end - time.monotonic())))
     return slowest
 

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "py"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "py" / "sender"))
 
 from sender_support import Provider
-from systemd_support import PYTHON, Account
+from systemd_support import COMMAND, PYTHON, Account
 
 import tokenrelay
 from support.programs import Program
@@ -54,6 +54,8 @@ def installed() -> None:
     copy = packages / "tokenrelay"
     shutil.copytree(Path(tokenrelay.__file__).parent, copy)
     shutil.copy(tokenrelay._core.__file__, copy)
+    COMMAND.write_text(f'#!/bin/sh\nexec {PYTHON} -P -m tokenrelay "$@"\n')
+    COMMAND.chmod(0o755)
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,6 @@ import pwd
 import re
 import shutil
 import subprocess
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +28,7 @@ REFUSED = {
 }
 """How probe.py fares in either unit; without one, all of it is allowed."""
 PYTHON = Path("/opt/tokenrelay/bin/python")
+COMMAND = PYTHON.with_name("tokenrelay")
 SHARED = Path("/opt/tests")
 
 
@@ -52,7 +52,7 @@ class Account:
         return {
             "HOME": str(self.home),
             "USER": self.name,
-            "PATH": os.environ["PATH"],
+            "PATH": f"{COMMAND.parent}:{os.environ['PATH']}",
             "XDG_RUNTIME_DIR": f"/run/user/{self.uid}",
             "PYTHONDONTWRITEBYTECODE": "1",
         }
@@ -110,15 +110,6 @@ def probing_unit(unit: str, places: Sequence[str], output: Path) -> str:
 
 def fingerprint(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()[:8]
-
-
-def login(number: int = 0) -> str:
-    """A token file in the plain form, as a login leaves it."""
-    return json.dumps({
-        "access_token": f"access-{number}",
-        "refresh_token": f"refresh-{number}",
-        "expires_at": int(time.time()) + 1800,
-    })  # fmt: skip
 
 
 def follow_journal(*matches: str) -> dict[str, str]:

@@ -11,7 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from systemd_support import PYTHON, REFUSED, Account, fingerprint, login, probing_unit, shared
+from sender_support import response
+from systemd_support import PYTHON, REFUSED, Account, fingerprint, probing_unit, shared
+
+from support.documents import blocks_of
+from support.host import plain_login
+from support.typed import Typed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,12 +33,24 @@ client_secret_file = "$CREDENTIALS_DIRECTORY/client_secret"
 token_url = "{url}"
 sockets = ["{place}"]
 allow_listener_uids = [{uid}]
+authorize_url = "{url}"
+redirect_uri = "https://127.0.0.1:8182"
 """
 ENVIRONMENT = (
     "TOKENRELAY_CONFIG=/etc/tokenrelay/tokenrelay.toml",
     "TOKENRELAY_STATE_DIR=/var/lib/tokenrelay",
     "TOKENRELAY_RUNTIME_DIR=/run/tokenrelay",
 )
+PROGRAM, LOGIN = (block.text for block in blocks_of(__file__).values())
+# The receiver of PROGRAM runs and prints what it gets.
+SHOWN = "receiver = TokenReceiver(path"
+STARTED = """
+import signal
+receiver.subscribe(lambda token: print(token, flush=True))
+with receiver:
+    print("ready", flush=True)
+    signal.pause()
+"""
 CREDENTIAL = ("--credential", "client_secret:/etc/tokenrelay/client_secret")
 
 
@@ -71,7 +88,7 @@ def tokenrelay(trader: Account, provider: Provider) -> Iterator[Account]:
     (directory / "client_secret").write_text("the-client-secret\n")
     PLACE.parent.mkdir()
     os.chown(PLACE.parent, trader.uid, trader.gid)
-    token = account.write(directory / "login.json", login())
+    token = account.write(directory / "login.json", plain_login())
     os.chown(token, account.uid, account.gid)
     command("import", str(token), "--account", "main")
     yield account
@@ -88,23 +105,22 @@ def test_it_feeds_programs_of_other_users_and_stays_in_its_sandbox(
     start_as: Callable[..., Program],
 ) -> None:
     receiver = start_as(
-        trader, PYTHON, shared("receive.py"), "--path", PLACE, "--mode", "666",
-        "--allow-uid", str(tokenrelay.uid), "main",
-    )  # fmt: skip
-    receiver.wait_for_event("ready")
+        trader, PYTHON, "-c", PROGRAM.replace("TokenReceiver(path", SHOWN) + STARTED
+    )
+    receiver.wait_for(lambda line: line.text == "ready")
     said = service("install", *CREDENTIAL)
     assert said.returncode == 0, said.stderr
     score = re.search(r"Exposure by systemd-analyze security: (\d\.\d) of 10", said.stderr)
     assert score is not None
     assert float(score[1]) <= 1.2
     assert "as it was" in said.stderr
-    receiver.wait_for_event("token", fingerprint=fingerprint("access-0"))
+    receiver.wait_for(lambda line: "generation=1" in line.text)
 
     own = start_as(tokenrelay, "env", *ENVIRONMENT, PYTHON, shared("receive.py"), "main")
     own.wait_for_event("token", fingerprint=fingerprint("access-0"))
     command("refresh", "main")
-    for each in (receiver, own):
-        each.wait_for_event("token", fingerprint=fingerprint("access-1"))
+    receiver.wait_for(lambda line: "generation=2" in line.text)
+    own.wait_for_event("token", fingerprint=fingerprint("access-1"))
     assert provider.headers[0]["Authorization"].startswith("Basic ")
 
 
@@ -131,3 +147,25 @@ def test_each_directive_has_its_effect(trader: Account, tokenrelay: Account) -> 
     assert (inside["CapBnd"], inside["core"]) == ("0000000000000000", [0, 0])
     assert (inside["uid"], inside["uid_map"]) == (tokenrelay.uid, ["0", "0", "4294967295"])
     assert inside["sees"] == places[1:]
+
+
+def redirected(shown: str) -> str:
+    """The address to which the provider sends the browser that opens the printed one."""
+    (state,) = re.findall(r"[?&]state=([\w-]+)", shown)
+    return f"https://127.0.0.1:8182/?code=c&state={state}"
+
+
+def test_an_administrator_logs_in_as_the_unit_does(
+    tokenrelay: Account, provider: Provider, tmp_path: Path
+) -> None:
+    granted = {"access_token": "a", "refresh_token": "r", "expires_in": 1800}
+    provider.script.append(response(200, granted))
+    typed = Typed(
+        f'sudo() {{ env "$@"; }}\n{LOGIN}',
+        environment=os.environ,
+        folder=tmp_path,
+        answers={"press Enter:\r\n": redirected},
+    )
+    assert typed.wait() == 0, typed.shown
+    assert "main: logged in" in typed.shown
+    assert provider.forms[-1]["grant_type"] == "authorization_code"

@@ -15,10 +15,12 @@ from systemd_support import (
     REFUSED,
     fingerprint,
     follow_journal,
-    login,
     probing_unit,
     shared,
 )
+
+from support.documents import blocks_of
+from support.host import plain_login
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from support.programs import Program
 
 FIXED = Path("/tmp/bigbrother_token.sock")
+PROGRAM = Path("/opt/trader/bin/trade")
 CONFIGURATION = """\
 [accounts.main]
 client_id = "me"
@@ -54,7 +57,7 @@ def configured(trader: Account, provider: Provider) -> Iterator[tuple[str, ...]]
         CONFIGURATION.format(url=provider.token_url, fixed=FIXED, told=trader.home / "told"),
     )
     secret = trader.write(trader.home / "the secrets/client_secret", SECRET + "\n")
-    token = trader.write(trader.home / "login.json", login())
+    token = trader.write(trader.home / "login.json", plain_login())
     trader.tokenrelay(
         "import", token, "--account", "main", CREDENTIALS_DIRECTORY=str(secret.parent)
     )
@@ -93,8 +96,8 @@ def test_a_user_installs_it_and_programs_are_fed_until_it_is_uninstalled(
     assert provider.headers[0]["Authorization"].startswith("Basic ")
     assert told.read_text() == "token_refreshed\n"
 
-    again = trader.tokenrelay("service", "install", *configured).stderr
-    assert "as it was" in again
+    again = trader.tokenrelay("service", "install").stderr
+    assert "as it was" in again  # with the same credential
     assert "Restarted" in again
     assert show(trader, "ActiveState") == "active"
     assert "removed" in trader.tokenrelay("service", "uninstall").stderr
@@ -136,12 +139,15 @@ def test_a_program_is_started_by_its_first_token(
 ) -> None:
     units, told = trader.home / ".config/systemd/user", trader.home / "received"
     trader.run("mkfifo", told)
-    trader.write(units / "trader.socket", f"[Socket]\nListenStream={FIXED}\n")
-    receive = f"exec {PYTHON} {shared('receive.py')} --path {FIXED} < <(sleep infinity)"
-    trader.write(
-        units / "trader.service",
-        f'[Service]\nExecStart=bash -c "{receive}"\nStandardOutput=append:{told}\n',
-    )
+    PROGRAM.parent.mkdir(parents=True)
+    receive = f"exec {PYTHON} {shared('receive.py')} --path {FIXED} < <(sleep infinity) >>{told}"
+    PROGRAM.write_text(f"#!/bin/bash\n{receive}\n")
+    PROGRAM.chmod(0o755)
+    for block in blocks_of(__file__).values():
+        name = re.match(r"# ~/\.config/systemd/user/(\S+)", block.text)
+        assert name is not None
+        trader.write(units / name[1], block.text)
+    trader.run("systemd-analyze", "--user", "verify", units / "trader.socket")
     trader.run("systemctl", "--user", "daemon-reload")
     trader.run("systemctl", "--user", "start", "trader.socket")
     trader.tokenrelay("service", "install", *configured)

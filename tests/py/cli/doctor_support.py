@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DAY = 86_400
-UNIT = {"LoadState": "loaded", "ActiveState": "active", "UnitFileState": "enabled"}
 
 
 class Provider(ThreadingHTTPServer):
@@ -71,7 +70,7 @@ def serving(provider: Provider) -> Iterator[Provider]:
 
 
 class Patient:
-    """A host with one account, `main`, a running sender and a unit that looks well."""
+    """A host with one account, `main`, a running sender and no systemd."""
 
     def __init__(self, host: Host, start: Callable[..., Program], origin: str) -> None:
         self.host, self.origin, self._start = host, origin, start
@@ -80,8 +79,7 @@ class Patient:
         host.state.mkdir(mode=0o700)
         self.store()
         self.bin = host.root / "bin"
-        self.bin.mkdir()
-        self.show_unit()
+        self.hide_service_managers()
         self.sender = self.run(*TOKENRELAY, "run")
         self.sender.wait_for_event("ready")
 
@@ -133,13 +131,12 @@ class Patient:
         }
         write_private(self.host.token_file(), json.dumps(token))
 
-    def show_unit(self, **changes: str) -> None:
-        """Let systemctl(1) tell this of the user's unit, and nothing of the system's."""
-        lines = "\n".join(f"{key}={value}" for key, value in {**UNIT, **changes}.items())
-        script = f'#!/bin/sh\n[ "$1" = --user ] && cat <<END\n{lines}\nEND\n'
-        for name, text in {"systemctl": script, "loginctl": "#!/bin/sh\necho Linger=yes\n"}.items():
-            (self.bin / name).write_text(text)
-            (self.bin / name).chmod(0o755)
+    def hide_service_managers(self) -> None:
+        """Have systemctl(1) find no manager; tests/systemd has units of a real one."""
+        self.bin.mkdir()
+        path = self.bin / "systemctl"
+        path.write_text("#!/bin/sh\nexit 1\n")
+        path.chmod(0o755)
 
     def examine(self) -> list[dict[str, Any]]:
         """What `doctor` finds to mend."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ import pytest
 
 from tokenrelay.bench import plot
 from tokenrelay.bench.figures import Figure, percentiles, times_floor
+from tokenrelay.bench.row import pinned
 
 FIGURE = Figure(
     tier="publish",
@@ -52,3 +54,18 @@ def test_a_quick_run_measures_every_tier() -> None:
     assert {figure["tier"] for figure in report["figures"]} >= TIERS
     assert all(figure["samples"] > 0 for figure in report["figures"])
     assert report["kept"] == (not any(figure["broken"] for figure in report["figures"]))
+    assert any("to hand over to the other thread" in note for note in report["notes"])
+
+
+@pytest.mark.timeout(300)
+def test_on_one_processor_what_needs_two_is_left_out_and_said() -> None:
+    command = [sys.executable, "-m", "tokenrelay", "bench", "--quick", "--json"]
+    one = {min(os.sched_getaffinity(0))}
+    with pinned(one):  # what is started inherits it
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    report = json.loads(done.stdout)
+    tiers = {figure["tier"] for figure in report["figures"]}
+    assert tiers >= TIERS - {"publish"}
+    assert "publish" not in tiers
+    assert not any("busy_poll" in figure["name"] for figure in report["figures"])
+    assert any(note.startswith("One processor only") for note in report["notes"])

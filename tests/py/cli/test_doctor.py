@@ -8,6 +8,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -32,20 +33,46 @@ fcntl.flock(lock, fcntl.LOCK_EX)
 print("ready", flush=True)
 sys.stdin.read()
 """
+TWO_FILESYSTEMS = """
+import fcntl, os, subprocess, sys
+from pathlib import Path
+from tokenrelay.cli.diagnosis.system import lock_holder
+paths = []
+for name in ("held", "free"):
+    folder = Path(sys.argv[1]) / name
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "none", folder], check=True)
+    paths.append(folder / "lock")
+    paths[-1].touch()
+assert paths[0].stat().st_ino == paths[1].stat().st_ino
+with paths[0].open() as lock:
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    assert lock_holder(paths[0]).pid == os.getpid()
+    assert lock_holder(paths[1]) is None
+"""
 LISTEN = """
 import socket, sys
 server = socket.create_server(("127.0.0.1", int(sys.argv[1])))
 print("ready", flush=True)
 sys.stdin.read()
 """
+RECEIVE_MISSPELT = """
+import sys
+from tokenrelay import TokenReceiver
+with TokenReceiver("mian"):
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
 OLD_SENDER = """
 import sys
 from pathlib import Path
 import anyio
+import structlog
 from tokenrelay.sender.control import ControlServer
 async def status(request):
     return {"version": "0.0.1"}
-with ControlServer(Path(sys.argv[1]), {"status": status}) as server:
+handlers = {"status": status}
+with ControlServer(Path(sys.argv[1]), handlers, log=structlog.get_logger()) as server:
     print("ready", flush=True)
     anyio.run(server.run)
 """
@@ -92,8 +119,15 @@ def test_missing_configuration(patient: Patient) -> None:
 
 def test_misspelt_key(patient: Patient) -> None:
     patient.configure(client_idd="c")
+    patient.host.config.touch()
     cure = rf"\$\{{EDITOR:-vi\}} \+6 {patient.host.config}"
     expect(patient, "configuration", "did you mean client_id", cure)
+
+
+def test_configuration_that_needs_credentials_of_systemd(patient: Patient) -> None:
+    patient.configure(client_secret_file="$CREDENTIALS_DIRECTORY/secret")
+    cure = f"systemd-run .* doctor --config {patient.host.config}"
+    expect(patient, "configuration", "gives to the unit alone", cure, "warning")
 
 
 def test_configuration_that_others_may_write(patient: Patient) -> None:
@@ -109,10 +143,40 @@ def test_configuration_changed_since_the_sender_read_it(patient: Patient) -> Non
     assert patient.examine() == []
 
 
+def test_configuration_that_the_sender_refused(patient: Patient) -> None:
+    """What it could not use then may be there now, with nothing changed in the file."""
+    patient.configure(client_idd="c")
+    os.kill(patient.sender.pid, signal.SIGHUP)
+    patient.sender.wait_for_event("configuration refused, the old one stays")
+    patient.configure()
+    cure = f"kill -HUP {patient.sender.pid}"
+    text = "refused the changed configuration, the old one stays: .* did you mean client_id"
+    patient.follow(expect(patient, "sender", text, cure))
+    patient.sender.wait_for_event("configuration reloaded")
+    assert patient.examine() == []
+
+
 def test_runtime_directory_open_to_others(patient: Patient) -> None:
     patient.host.runtime.chmod(0o755)
     cure = f"chmod 700 {patient.host.runtime}"
     mend(patient, "runtime directory", "mode 0755", cure)
+
+
+def test_directory_of_an_account_open_to_others(patient: Patient) -> None:
+    directory = patient.host.runtime / "main"
+    directory.chmod(0o755)
+    mend(patient, "runtime directory", "mode 0755", f"chmod 700 {directory}")
+
+
+def test_program_that_listens_for_an_account_that_is_not_configured(patient: Patient) -> None:
+    patient.run_python(RECEIVE_MISSPELT)
+    expect(
+        patient,
+        "mian: receiver",
+        r"/mian/\S+ listens for mian, .* it has main\.",
+        rf"\$\{{EDITOR:-vi\}} {patient.host.config}",
+        "warning",
+    )
 
 
 def test_token_file_open_to_others(patient: Patient) -> None:
@@ -124,6 +188,14 @@ def test_token_file_open_to_others(patient: Patient) -> None:
 def test_damaged_token_file(patient: Patient) -> None:
     patient.host.token_file().write_text('{"access_tok')
     expect(patient, "main: login", "truncated", "tokenrelay login main")
+
+
+def test_token_file_that_cannot_be_read_is_no_reason_to_give_up_its_login(
+    patient: Patient,
+) -> None:
+    path = patient.host.token_file()
+    path.with_name("another name").hardlink_to(path)
+    expect(patient, "main: login", r"2 names \(hard links\)", "tokenrelay show main")
 
 
 def test_missing_login(patient: Patient) -> None:
@@ -214,15 +286,21 @@ def test_nobody_at_a_fixed_path(patient: Patient) -> None:
 
 
 def test_directory_of_a_mirror_that_is_missing(patient: Patient) -> None:
-    directory = patient.host.root / "bots"
+    directory = patient.host.root / "my bots"
     patient.configure(mirror=[str(directory / "token.json")])
-    mend(patient, "main: paths", "is not there", f"mkdir -p {directory}")
+    mend(patient, "main: paths", "is not there", f"mkdir -p '{directory}'")
 
 
 def test_event_program_that_is_missing(patient: Patient) -> None:
     patient.configure(on_event=["no-such-program", "{event}"])
     cure = rf"\$\{{EDITOR:-vi\}} {patient.host.config}"
     expect(patient, "main: on_event", "no-such-program is not found", cure)
+
+
+def test_timeout_longer_than_a_lost_answer_can_wait(patient: Patient) -> None:
+    patient.configure(timeout="10s", rotation_grace="10s")
+    cure = rf"\$\{{EDITOR:-vi\}} {patient.host.config}"
+    expect(patient, "main: timeout", "given up after 10s can't be asked for again", cure, "warning")
 
 
 def test_clock_that_is_wrong(patient: Patient, provider: Provider) -> None:
@@ -254,18 +332,6 @@ def test_callback_on_another_machine(patient: Patient) -> None:
     expect(patient, "main: callback", "not this machine", "tokenrelay login main --paste")
 
 
-def test_failed_unit(patient: Patient) -> None:
-    patient.show_unit(ActiveState="failed", Result="exit-code")
-    cure = "journalctl --user -u tokenrelay -n 50"
-    expect(patient, "service", r"failed \(exit-code\)", cure)
-
-
-def test_unit_that_will_not_start_at_boot(patient: Patient) -> None:
-    patient.show_unit(UnitFileState="disabled")
-    cure = "systemctl --user enable tokenrelay"
-    expect(patient, "service", "not after the next boot|will not after", cure, "warning")
-
-
 def test_the_report_is_text_with_a_line_for_each_check(patient: Patient) -> None:
     patient.host.token_file().chmod(0o644)
     done = subprocess.run(
@@ -279,7 +345,7 @@ def test_the_report_is_text_with_a_line_for_each_check(patient: Patient) -> None
     assert done.stderr == ""
 
 
-def test_a_lock_is_found_by_its_inode(short_path: Path) -> None:
+def test_a_lock_is_found_by_its_file(short_path: Path) -> None:
     path = short_path / "lock"
     with path.open("w") as file:
         assert system.lock_holder(path) is None
@@ -293,5 +359,23 @@ def test_a_waiter_is_no_holder() -> None:
     locks = (
         "1: -> FLOCK  ADVISORY  WRITE 7 08:01:5 0 EOF\n2: POSIX  ADVISORY  WRITE 8 08:01:5 0 EOF"
     )
-    assert system.find_lock(locks, 5) is None
-    assert system.find_lock(locks + "\n3: FLOCK  ADVISORY  WRITE 9 08:01:5 0 EOF", 5) == 9
+    assert system.find_lock(locks, "08:01:5") is None
+    assert system.find_lock(locks + "\n3: FLOCK  ADVISORY  WRITE 9 08:01:5 0 EOF", "08:01:5") == 9
+
+
+@pytest.mark.needs_root
+def test_a_lock_of_the_same_inode_on_another_filesystem_is_another_lock(short_path: Path) -> None:
+    alone = ("unshare", "--mount", "--propagation", "private")
+    done = subprocess.run(
+        [*alone, sys.executable, "-c", TWO_FILESYSTEMS, short_path],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_device_of_a_lock_is_that_of_the_mount() -> None:
+    # Of a subvolume of btrfs, whose files stat(2) gives another device.
+    mounts = "36 1 0:47 /home /home rw,relatime - btrfs /dev/sda2 rw,subvol=/home"
+    assert system.find_device(mounts, "36") == (0, 0x2F)
+    with pytest.raises(OSError, match="mount 35"):
+        system.find_device(mounts, "35")

@@ -120,6 +120,7 @@ def test_init_asks_in_a_terminal_and_writes_what_works(host: Host) -> None:
     assert "s3cret" not in said
     assert "Next: tokenrelay login" in said
     account = load_config(host.config).select()
+    assert f"to the letter: {account.redirect_uri}\r\n" in said
     assert (account.issuer, account.client_id) == ("https://localhost", "my-bot")
     assert account.client_secret is not None
     assert account.client_secret.reveal() == "s3cret"

@@ -165,6 +165,7 @@ def test_listen_at_a_path_that_cannot_be_says_why(run: Run, short_path: Path) ->
     refused = run("listen", "--path", str(path), succeed=False)
     assert refused.returncode == 1
     assert refused.stderr.startswith(f"tokenrelay: {path} exists and is not a socket")
+    assert [entry.name for entry in short_path.iterdir()] == [path.name]
 
 
 def test_a_closed_pipe_ends_listen_quietly(short_path: Path, start: Start) -> None:

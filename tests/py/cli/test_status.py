@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import signal
+import subprocess
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -91,3 +95,37 @@ def test_status_of_a_login_that_the_provider_ended(run: Run, start: Start, host:
     (account,) = check(run)["accounts"]
     assert account["phase"] == "login_needed"
     assert account["failures"] == 1
+
+
+def test_status_of_a_sender_that_refused_a_configuration(
+    run: Run, start: Start, host: Host
+) -> None:
+    sender = start(*TOKENRELAY, "run")
+    sender.wait_for_event("ready")
+    good = host.config.read_text()
+    host.config.write_text(f"{good}log_levle = 'debug'\n")
+    os.kill(sender.pid, signal.SIGHUP)
+    sender.wait_for_event("configuration refused, the old one stays")
+    line_number = len(good.splitlines()) + 1
+    error = check(run)["sender"]["config_error"]
+    assert error.startswith(f"{host.config}:{line_number}: sender.log_levle: unknown key")
+    text = run("status").stdout
+    assert error in " ".join(text.split())
+    assert f"\n  kill -HUP {sender.pid}\n" in text
+    host.config.write_text(good)
+    os.kill(sender.pid, signal.SIGHUP)
+    sender.wait_for_event("configuration reloaded")
+    assert check(run)["sender"]["config_error"] is None
+    assert "refused" not in run("status").stdout
+
+
+def test_json_that_is_watched_in_a_terminal_is_json_alone(host: Host) -> None:
+    ours, theirs = pty.openpty()
+    watching = subprocess.Popen(
+        [*TOKENRELAY, "status", "--watch", "--json"], env=host.environment, stdout=theirs
+    )
+    os.close(theirs)
+    with watching, os.fdopen(ours) as terminal:
+        seen = [json.loads(terminal.readline()) for _ in range(2)]
+        watching.terminate()
+    assert [one["sender"] for one in seen] == [None, None]

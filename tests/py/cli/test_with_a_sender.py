@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -48,6 +49,20 @@ def test_show_prints_the_senders_token(sender: Program, provider: Provider, run:
     assert shown["source"] == "sender"
     assert shown["access_token"] == provider.access_token
     assert 0 < shown["expires_in"] <= 600
+
+
+def test_show_names_the_login_once_where_it_is_over(
+    provider: Provider, host: Host, start: Start, run: Run
+) -> None:
+    run("refresh")
+    spent = host.plain_token_file(provider, expires_at=int(time.time()) - 60)
+    run("import", str(spent), "--force")
+    start(*TOKENRELAY, "run").wait_for_event("refresh failed")
+    over = run("show", succeed=False)
+    assert over.returncode == 4
+    assert over.stderr.startswith("tokenrelay: there is no valid token: main: the provider takes")
+    assert over.stderr.endswith(". Log in again: tokenrelay login main\n")
+    assert over.stderr.count("Log in again") == 1
 
 
 def test_the_sender_refreshes_when_asked_and_feeds_the_receiver(

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
+from wire_quotations import a_request_on_the_wire, its_refusal_on_the_wire, the_answers_to_a_frame
 
 from support.programs import TOKENRELAY, Start
 from tokenrelay import TokenReceiver, TokenRelayError
@@ -266,6 +267,18 @@ def no_configuration(scene: Scene) -> str:
     return scene.run("run", succeed=False).stderr
 
 
+def a_token_file_that_others_may_read(scene: Scene) -> str:
+    scene.configure()
+    scene.host.state.mkdir(mode=0o700)
+    login = {"access_token": "a", "refresh_token": "r", "expires_at": 4_102_444_800}
+    scene.host.token_file("schwab").write_text(json.dumps(login))
+    scene.host.token_file("schwab").chmod(0o644)
+    found = scene.run("doctor", succeed=False).stdout.splitlines()
+    first = next(line for line in found if "configuration:" in line)
+    start = next(at for at, line in enumerate(found) if "schwab: login:" in line)
+    return "\n".join([first, *found[start : start + 2]])
+
+
 PROVOKED: tuple[Callable[[Scene], str], ...] = (
     no_sender_runs,
     a_second_sender,
@@ -287,6 +300,10 @@ PROVOKED: tuple[Callable[[Scene], str], ...] = (
     a_pickled_token,
     no_extra,
     no_configuration,
+    a_token_file_that_others_may_read,
+    the_answers_to_a_frame,
+    a_request_on_the_wire,
+    its_refusal_on_the_wire,
 )
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib.util
 
 import pytest
-from pages import DOCS
+
+from support.documents import DOCS
 
 
 @pytest.mark.parametrize("writer", ["cli.py", "man.py"])

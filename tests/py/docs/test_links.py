@@ -6,7 +6,8 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-from pages import PAGES, REPOSITORY
+
+from support.documents import PAGES, REPOSITORY
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,7 +17,6 @@ HEADING = re.compile(r"^#+ +(.+)$", re.MULTILINE)
 CODE = re.compile(r"^```.*?^```$|`[^`\n]+`", re.MULTILINE | re.DOTALL)
 DOCUMENTS = [
     *PAGES,
-    REPOSITORY / "CONTRIBUTING.md",
     REPOSITORY / "CHANGELOG.md",
     *sorted(REPOSITORY.glob("bench/**/README.md")),
     *sorted(REPOSITORY.glob("tests/**/README.md")),

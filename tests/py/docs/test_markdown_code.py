@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from markdown_code import programs, read_blocks
+
+from support.markdown_code import programs, read_blocks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,9 +24,9 @@ two = one + 1
 ```
 
 1. a list
-   <!-- run -->
+   <!-- run: not=needs a lawn -->
    ```sh
-   echo three
+   mow
    ```
 
 <!-- run: until=a, b -->
@@ -38,30 +39,35 @@ four()
 five()
 ```
 
-```text
-six
 ```
+{six}
+```
+
+~~~text
+```
+~~~
 """
+
+
+def test_every_fence_is_a_block(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(PAGE)
+    blocks = read_blocks(page)
+    languages = ["python", "python", "sh", "python", "python", "", "text"]
+    assert [block.language for block in blocks] == languages
+    assert [block.line for block in blocks] == [3, 8, 14, 19, 24, 28, 32]
+    assert blocks[2].text == "mow\n"
+    assert blocks[2].reason == "needs a lawn"
+    assert blocks[4].by == "tests/py/test_demo.py"
+    assert blocks[-1].text == "```\n"
 
 
 def test_blocks_become_programs(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(PAGE)
-    blocks = read_blocks(page)
-    assert [block.language for block in blocks] == [
-        "python",
-        "python",
-        "sh",
-        *["python"] * 2,
-        "text",
-    ]
-    assert [block.line for block in blocks] == [3, 8, 14, 19, 24, 28]
-    python = programs(blocks, "python")
-    assert [block.text for block in python] == ["one = 1\n\ntwo = one + 1\n", "four()\n"]
-    assert [block.until for block in python] == [(), ("a", "b")]
-    shell = programs(blocks, "sh")
-    assert [(block.text, block.marked) for block in shell] == [("echo three\n", True)]
-    assert blocks[4].by == "tests/py/test_demo.py"
+    python = programs([block for block in read_blocks(page) if block.language == "python"])
+    assert [block.text for block in python[:2]] == ["one = 1\n\ntwo = one + 1\n", "four()\n"]
+    assert [block.until for block in python[:2]] == [(), ("a", "b")]
 
 
 def test_a_misspelt_mark_is_an_error(tmp_path: Path) -> None:

@@ -6,10 +6,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
-from pages import DOCS, blocks
 from quotations import PROVOKED, Scene
 
 from support.command import run_command
+from support.documents import blocks_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from support.programs import Start
     from support.provider import StartProvider
 
-QUOTING = [DOCS / name for name in ("faq.md", "index.md", "schwab.md")]
-QUOTED = [block.text.strip() for block in blocks("text", of=QUOTING).values()]
+QUOTED = [block.text.strip() for block in blocks_of(__file__).values()]
 
 
 @pytest.fixture

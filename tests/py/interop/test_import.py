@@ -14,13 +14,20 @@ import schwabdev.tokens
 from cryptography.fernet import Fernet
 from interop_support import API_KEY, APP_SECRET, CALLBACK
 
+from support.documents import blocks_of, for_each
+from support.reader import Reader
+from support.strict import StrictApi
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from interop_support import Schwab
 
     from support.command import Run
     from support.host import Host
+    from support.markdown_code import Block
+    from support.programs import Start
 
 WEEK = 7 * 86400
 
@@ -53,7 +60,8 @@ def schwabdev_file(
         return post(server.token_url, **options)
 
     monkeypatch.setattr(schwabdev.tokens.requests, "post", post_here)
-    path = host.root / "tokens.db"
+    path = host.root / ".schwabdev" / "tokens.db"
+    path.parent.mkdir()
     with schwabdev.tokens.Tokens(
         API_KEY,
         APP_SECRET,
@@ -162,3 +170,22 @@ def test_a_database_without_a_login_names_the_cure(run: Run, configured: Host) -
         database.execute("INSERT INTO schwabdev VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
     database.close()
     assert "times" in run("import", str(path), succeed=False).stderr
+
+
+@pytest.fixture
+def reader(host: Host, start: Start) -> Iterator[Reader]:
+    api = StrictApi.start()
+    yield Reader(host, api, start)
+    api.program.dispose()
+
+
+@for_each(blocks_of(__file__))
+def test_a_reader_brings_both_files(
+    block: Block, reader: Reader, host: Host, schwab_py_file: Path, schwab_api: Schwab,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """The second one is of a later login."""
+    schwabdev_file(host, schwab_api, monkeypatch)
+    reader.has_done(block.commands)
+    reader.types(block.commands)
+    assert host.stored_token("schwab")["access_token"] == "access-2"

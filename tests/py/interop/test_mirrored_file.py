@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import schwab.auth
 from interop_support import API_KEY
 
+from support.documents import blocks_of
 from support.programs import TOKENRELAY
 from support.waiting import wait_until
 
@@ -19,6 +20,13 @@ if TYPE_CHECKING:
     from support.command import Run
     from support.host import Host
     from support.programs import Start
+
+
+def shape(value: Any) -> Any:
+    """The names and types of an object."""
+    if isinstance(value, dict):
+        return {name: shape(inner) for name, inner in value.items()}
+    return type(value)
 
 
 def test_the_file_follows_the_sender_and_schwab_py_reads_it(
@@ -48,6 +56,8 @@ def test_the_file_follows_the_sender_and_schwab_py_reads_it(
     )
     assert "login_ends_soon schwab\n" in told.read_text()
     assert "refresh-" not in mirror.read_text()
+    (documented,) = blocks_of(__file__).values()
+    assert shape(json.loads(mirror.read_text())) == shape(json.loads(documented.text))
     client = schwab.auth.client_from_token_file(str(mirror), API_KEY, "unused")
     client.session.event_hooks = {"request": [schwab_api.redirect]}
     assert client.get_account_numbers().status_code == 200

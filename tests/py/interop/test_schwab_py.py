@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from interop_support import API_KEY, Feeder
 
+from support.documents import blocks_of
 from support.programs import TOKENRELAY
 from tokenrelay import TokenExpired, TokenReceiver, TokenTimeout, schwab_py
 
@@ -65,8 +64,7 @@ def test_a_client_survives_three_rotations_by_a_running_sender(
 def test_the_recipe_of_the_documents_runs(
     host: Host, schwab_api: Schwab, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = (Path(__file__).parents[3] / "docs" / "coming-from.md").read_text()
-    (recipe,) = re.findall(r"^```python\n([^`]*schwab_py[^`]*)^```$", text, re.MULTILINE)
+    (recipe,) = blocks_of(__file__).values()
     monkeypatch.setenv("TOKENRELAY_RUNTIME_DIR", str(host.runtime))
     make_client = schwab_py.client
 
@@ -78,7 +76,7 @@ def test_the_recipe_of_the_documents_runs(
 
     monkeypatch.setattr(schwab_py, "client", client)
     names: dict[str, Any] = {"api_key": API_KEY}
-    exec(recipe, names)
+    exec(recipe.text, names)
     names["client"].session.close()
     assert [status for _, status in schwab_api.calls] == [200]
 

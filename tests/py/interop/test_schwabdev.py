@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import schwabdev
 from interop_support import API_KEY, APP_SECRET, Feeder
 
+from support.documents import blocks_of
+from support.raw_sender import deliver
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from interop_support import Schwab
 
     from tokenrelay import TokenReceiver
 
-DOCUMENT = Path(__file__).parents[3] / "docs" / "coming-from.md"
+RECIPE, USE = (block.text for block in blocks_of(__file__).values())
 
 
 @pytest.fixture
 def recipe(monkeypatch: pytest.MonkeyPatch, schwab_api: Schwab) -> dict[str, Any]:
-    blocks = re.findall(r"^```python\n(.*?)^```$", DOCUMENT.read_text(), re.DOTALL | re.MULTILINE)
-    (code,) = [block for block in blocks if "class RelayTokens" in block]
     monkeypatch.setattr(schwabdev.client, "Tokens", schwabdev.client.Tokens)  # put back afterwards
     monkeypatch.setattr(schwabdev.client.ClientBase, "_base_api_url", schwab_api.origin)
     names: dict[str, Any] = {}
-    exec(compile(code, str(DOCUMENT), "exec"), names)
+    exec(RECIPE, names)
     return names
 
 
@@ -53,3 +54,20 @@ def test_a_short_lived_token_is_no_reason_to_log_in(
     with recipe["relay_client"](receiver, API_KEY, APP_SECRET) as client:
         assert client.linked_accounts().status_code == 200
     assert schwab_api.grants == []
+
+
+def test_the_recipe_of_the_documents_runs(
+    recipe: dict[str, Any], short_path: Path, schwab_api: Schwab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOKENRELAY_RUNTIME_DIR", str(short_path / "run"))
+    schwab_api.grant()
+    make_client = recipe["relay_client"]
+
+    def client(receiver: TokenReceiver, *keys: str) -> Any:
+        deliver(receiver, schwab_api.access_token)
+        return make_client(receiver, *keys)
+
+    recipe |= {"relay_client": client, "app_key": API_KEY, "app_secret": APP_SECRET}
+    exec(USE, recipe)
+    recipe["client"].close()
+    assert [status for _, status in schwab_api.calls] == [200]

@@ -12,24 +12,21 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "sender"))
 
 from login_support import LoginCommand, configure
-from sender_support import Provider
+from sender_support import provider
 
 from support.command import Run, run_command
 from support.ports import free_port
 from support.programs import TOKENRELAY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+
+    from sender_support import Provider
 
     from support.host import Host
     from support.programs import Start
 
-
-@pytest.fixture
-def provider() -> Iterator[Provider]:
-    provider = Provider()
-    yield provider
-    provider.close()
+__all__ = ["provider"]
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ class Device:
         settings = {"device_url": f"{provider.origin}/device", **changes}
         one = account(folder / "t.json", provider.token_url, **settings)
         endpoint, vault = TokenEndpoint(one, clock=self.clock), Vault(one.token_file)
-        self.login = Login(one, endpoint, vault, clock=self.clock)
+        self.login = Login(one, endpoint, vault, clock=self.clock, note=print)
 
     async def nap(self, seconds: float) -> None:
         self.clock.naps.append(seconds)

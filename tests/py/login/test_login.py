@@ -7,6 +7,7 @@ import pty
 import signal
 import stat
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +16,7 @@ from sender_support import Provider, granted, response
 
 from support.ports import free_port
 from support.programs import RECEIVE, TOKENRELAY, wait_for_tokens
+from tokenrelay.sender.vault_files import locked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -119,6 +121,23 @@ def test_a_damaged_token_file_is_set_aside(
     assert host.state.joinpath("main.json.bad").read_text() == '{"access_tok'
 
 
+def test_a_login_waits_for_a_lock_that_another_process_holds(
+    log_in: Callable[..., LoginCommand], provider: Provider, host: Host
+) -> None:
+    provider.script.append(response(200, granted(2)))
+    store_login(host)
+    login = log_in()
+    assert login.url, "it holds the lock itself until then, to see that it can be saved"
+    with ThreadPoolExecutor() as browser:
+        with locked(host.token_file().with_name("main.json.lock"), timeout=0):
+            page = browser.submit(login.call_back, code="the-code")
+            login.wait_for_note("logged in, but not saved yet")
+            assert host.stored_token()["access_token"] == "access-0"
+        assert page.result()[0] == 200
+    assert login.program.wait() == 0
+    assert host.stored_token()["access_token"] == "access-2"
+
+
 def test_a_file_that_cannot_be_saved_is_told_before_the_browser_opens(
     log_in: Callable[..., LoginCommand], host: Host
 ) -> None:
@@ -174,6 +193,24 @@ def _answer_in_a_terminal(host: Host, answer: bytes) -> str:
         os.close(terminal)
         os.waitpid(pid, 0)
     return output.decode()
+
+
+@pytest.mark.parametrize(
+    ("settings", "otherwise"),
+    [
+        ({}, "main --paste"),
+        ({"device_url": "https://provider.example/d"}, "main --paste, or --device"),
+    ],
+)
+def test_without_a_browser_and_a_terminal_it_says_at_once_how_to_log_in_otherwise(
+    log_in: Callable[..., LoginCommand], settings: dict[str, str], otherwise: str
+) -> None:
+    login = log_in("--timeout", "2m", **settings)
+    told = f"http://127.0.0.1:{login.port}/callback, at most 2m …"
+    login.wait_for_note(f"Waiting for the callback at {told}")
+    lines = [(line.stream, line.text) for line in login.program.lines]
+    assert ("err", f"  tokenrelay login {otherwise}") in lines
+    assert {stream for stream, _ in lines} == {"err"}
 
 
 def test_a_schwab_login_that_is_over_is_replaced_without_a_question(

@@ -61,6 +61,7 @@ def test_logout_again_does_nothing(revocable: Host, provider: Provider, run: Run
         response(503, b"busy"),
         CLOSE,
         response(401, {"error": "invalid_client"}),
+        response(400, {"error": "no such token: the-refresh-token"}),
         response(302, b"", "Location: /"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -51,6 +52,19 @@ def test_thread_local_words_are_reached_without_a_call(library: Path) -> None:
     assert "TPOFF" in relocations
     assert "DTPMOD" not in relocations
     assert "__tls_get_addr" not in run("nm", "-D", library)
+
+
+def test_where_no_room_is_kept_for_thread_local_words_nothing_asks_for_it(tmp_path: Path) -> None:
+    """As on musl, which refuses to load such a module."""
+    nanobind = run(sys.executable, "-m", "nanobind", "--cmake_dir").strip()
+    run(
+        *("cmake", "-S", REPOSITORY, "-B", tmp_path, "-DTOKENRELAY_PYTHON=ON"),
+        *(f"-DPython_EXECUTABLE={sys.executable}", f"-Dnanobind_DIR={nanobind}"),
+        "-DTOKENRELAY_GLIBC=OFF",
+    )
+    commands = (tmp_path / "compile_commands.json").read_text()
+    assert "measure.cpp" in commands
+    assert "initial-exec" not in commands
 
 
 def test_the_shared_library_stays_loaded_and_says_its_version(library: Path) -> None:

@@ -10,10 +10,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
+import pytest
+
 from tokenrelay.sender.config import Account
 from tokenrelay.sender.tokens import Secret, TokenSet
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 NOW = 1_700_000_000
@@ -130,6 +133,13 @@ class Provider:
             self.lose -= 1
             return CLOSE
         return response(200, granted(self.generation, expires_in=self.lifetime))
+
+
+@pytest.fixture
+def provider() -> Iterator[Provider]:
+    provider = Provider()
+    yield provider
+    provider.close()
 
 
 def granted(number: int, **changes: Any) -> dict[str, Any]:

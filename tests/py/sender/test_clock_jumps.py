@@ -43,7 +43,7 @@ class Timeline:
         self._left = 0.0
         self.jumps: list[float] = []
 
-    async def refresh(self, _: str) -> Outcome:
+    async def refresh(self, _: str, **_options: float) -> Outcome:
         self.refreshes.append(self.clock.boot())
         body = json.dumps(granted(len(self.refreshes))).encode()
         return classify(200, {}, body, self.clock.wall())

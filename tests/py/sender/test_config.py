@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import os
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,7 +11,7 @@ from tokenrelay.paths import Environment
 from tokenrelay.sender.config import Config, load_config
 from tokenrelay.sender.config_text import find_line
 from tokenrelay.sender.config_values import check_endpoint, parse_duration, parse_weekly
-from tokenrelay.sender.errors import ConfigurationError
+from tokenrelay.sender.errors import ConfigurationError, CredentialsMissing
 
 SCHWAB = '[accounts.schwab]\nprovider = "schwab"\nclient_id = "me"\nclient_secret = "canary"\n'
 GENERIC = '[accounts.main]\ntoken_url = "https://example.com/token"\nclient_id = "me"\n'
@@ -158,7 +160,7 @@ def test_file_that_others_may_write_is_refused(tmp_path: Path) -> None:
         load_config(path)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away; CI runs it as root")
+@pytest.mark.needs_root
 def test_file_of_another_user_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "tokenrelay.toml"
     path.write_text(GENERIC)
@@ -184,6 +186,15 @@ def test_credentials_come_from_files_and_variables(tmp_path: Path) -> None:
         load(tmp_path, text, ID="from-env")
 
 
+def test_what_lacks_the_credentials_of_systemd_is_told_by_its_type(tmp_path: Path) -> None:
+    text = GENERIC + 'client_secret_file = "$CREDENTIALS_DIRECTORY/secret"\n'
+    with pytest.raises(CredentialsMissing, match=r"client_secret_file: .* LoadCredential="):
+        load(tmp_path, text)
+    with pytest.raises(ConfigurationError, match="secret cannot be read") as there:
+        load(tmp_path, text, CREDENTIALS_DIRECTORY=str(tmp_path))
+    assert not isinstance(there.value, CredentialsMissing)
+
+
 def test_client_without_a_secret_is_public(tmp_path: Path) -> None:
     account = load(tmp_path, GENERIC).select("main")
     assert (account.client_auth, account.client_secret) == ("none", None)
@@ -205,6 +216,8 @@ def test_account_is_selected_by_name_else_the_only_one_else_default(tmp_path: Pa
         ("t.u.b = 1", ("t", "u", "b"), 1),
         ("t = { u = 1, b = 2 }", ("t", "b"), 1),
         ("\n\n# c\n[t]\n# d\nb = [\n1,\n]\n", ("t", "b"), 6),
+        ("[t]\na = [\n[1],\n]\nb = 2\n", ("t", "b"), 5),
+        ("[t.u]\na = 1\n[t.v]\n\na = 2\n", ("t", "v", "a"), 5),
         ("[t]\na = 1\n", ("t", "missing"), 1),
         ("a = 1", ("missing",), None),
     ],
@@ -213,6 +226,23 @@ def test_line_of_a_key_is_found_in_any_spelling(
     text: str, keys: tuple[str, ...], line: int | None
 ) -> None:
     assert find_line(text, keys) == line
+
+
+def test_a_line_among_many_accounts_is_found_in_little_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    parsed: list[int] = []
+    loads = tomllib.loads
+
+    def note_and_load(text: str) -> dict[str, Any]:
+        parsed.append(len(text))
+        return loads(text)
+
+    monkeypatch.setattr(tomllib, "loads", note_and_load)
+    tables = [f'[accounts.a{number}]\nclient_id = "{number}"\n' for number in range(300)]
+    text = "\n".join(tables)
+    assert find_line(text, ("accounts", "a299", "client_id")) == 3 * 300 - 1
+    assert sum(parsed) < 3 * len(text)
 
 
 @pytest.mark.parametrize(

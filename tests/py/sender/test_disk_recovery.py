@@ -99,7 +99,7 @@ def test_file_that_cannot_be_read_for_a_while_is_served_as_soon_as_it_can(
         if published or len(naps) > 5:
             scopes[0].cancel()
 
-    async def refresh(_: str) -> Outcome:
+    async def refresh(_: str, **_options: float) -> Outcome:
         return classify(200, {}, json.dumps(granted(1)).encode(), clock.wall())
 
     async def run() -> None:

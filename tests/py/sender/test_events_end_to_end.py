@@ -17,8 +17,6 @@ from support.waiting import wait_until
 from tokenrelay.sender import control
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from support.host import Host
     from support.programs import Program, Start
 
@@ -29,13 +27,6 @@ with open(sys.argv[1] + ".new", "w") as file:
 os.rename(sys.argv[1] + ".new", sys.argv[1])
 """
 CLIENT_SECRET = "the-client-secret"
-
-
-@pytest.fixture
-def provider() -> Iterator[Provider]:
-    provider = Provider()
-    yield provider
-    provider.close()
 
 
 def configure(host: Host, provider: Provider, *command: str) -> None:
@@ -113,6 +104,12 @@ def refresh_in_vain(host: Host, provider: Provider, start: Start) -> None:
     run(start)
 
 
+def lose_sight_of_the_token_file(host: Host, provider: Provider, start: Start) -> None:
+    store(host)
+    host.token_file().chmod(0o644)
+    run(start)
+
+
 def come_to_the_logins_end(host: Host, provider: Provider, start: Start) -> None:
     store(host, grant_expires_at=int(time.time()) + 3600)
     run(start)
@@ -129,6 +126,7 @@ def be_refused_for_good(host: Host, provider: Provider, start: Start) -> None:
     [
         ("token_refreshed", refresh_well),
         ("refresh_failing", refresh_in_vain),
+        ("refresh_failing", lose_sight_of_the_token_file),
         ("login_ends_soon", come_to_the_logins_end),
         ("login_over", be_refused_for_good),
         ("receiver_lost", lose_a_receiver),

@@ -68,7 +68,7 @@ def test_a_value_cannot_become_a_field(journal: socket.socket) -> None:
 
 
 def test_a_traceback_is_part_of_the_message_and_a_secret_is_not(journal: socket.socket) -> None:
-    logs.redactor.register("canary-secret")
+    logs.redactor.register("canary-secret", owner="main")
     try:
         raise ValueError("canary-secret")
     except ValueError:
@@ -84,6 +84,15 @@ def test_what_the_journal_does_not_take_goes_to_standard_error(
     (short_path / "journal").unlink()
     logs.get_log(account="main").info("here")
     assert (short_path / "stream").read_text() == "here account=main\n"
+
+
+def test_a_journal_that_takes_nothing_more_holds_nobody_up(
+    journal: socket.socket, short_path: Path
+) -> None:
+    for number in range(10_000):
+        logs.get_log().info("record", number=number)
+    assert parse(journal.recv(65_536))["TOKENRELAY_NUMBER"] == "0"
+    assert (short_path / "stream").read_text() == ""
 
 
 @pytest.mark.parametrize("variable", ["", "0:0"])

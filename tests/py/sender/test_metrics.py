@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import re
+import resource
 import socket
 import stat
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import anyio
 import pytest
+from anyio.to_thread import run_sync
 
+from support.command import run_command
 from support.host import write_private
 from support.listener import Listener, line, socket_name
 from support.ports import free_port
 from support.programs import TOKENRELAY
+from tokenrelay.sender import peers
+from tokenrelay.sender.clock import SystemClock
+from tokenrelay.sender.errors import SenderError
+from tokenrelay.sender.metrics import Metrics
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +38,7 @@ LATER = 4102444800
 BLOCK = """
 import sys
 sys.modules["prometheus_client"] = None
-sys.argv = ["tokenrelay", "run"]
+sys.argv[0] = "tokenrelay"
 from tokenrelay.__main__ import main
 sys.exit(main())
 """
@@ -55,6 +64,17 @@ def configure(host: Host, metrics: str | Path) -> None:
     write_private(host.token_file(), json.dumps(token))
 
 
+def run_without_the_extra(host: Host, *options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", BLOCK, "run", *options],
+        env=host.environment,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
 def start_sender(start: Start) -> Program:
     sender = start(*TOKENRELAY, "run")
     sender.wait_for_event("ready")
@@ -72,6 +92,12 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(10)
         self.sock.connect(str(self.path))
+
+
+def lowest_free_descriptor() -> int:
+    free = os.dup(0)
+    os.close(free)
+    return free
 
 
 def scrape(connection: http.client.HTTPConnection) -> dict[str, float]:
@@ -150,16 +176,76 @@ def test_an_address_in_use_is_told_before_anything_is_served(host: Host, start: 
     assert "sender.metrics: nothing can listen at 127.0.0.1" in sender.output
 
 
+def test_a_file_at_the_sockets_path_is_left_alone(host: Host, start: Start) -> None:
+    path = host.root / "notes.txt"
+    path.write_text("mine")
+    configure(host, path)
+    sender = start(*TOKENRELAY, "run")
+    assert sender.wait() == 1
+    assert "what is there is no socket" in sender.output
+    assert path.read_text() == "mine"
+
+
+def test_another_programs_socket_is_left_alone(short_path: Path) -> None:
+    path = short_path / "s"
+    with (
+        Listener(path),
+        pytest.raises(SenderError, match="another program listens there"),
+        Metrics(str(path), clock=SystemClock()),
+    ):
+        pass
+    with Metrics(str(path), clock=SystemClock()):
+        path.unlink()
+        other = peers.listen(path)
+    assert path.exists(), "the socket that stands there now is not the one that was made"
+    other.close()
+    with Metrics(str(path), clock=SystemClock()):
+        assert peers.identify(path), "what a program left that is gone is in nobody's way"
+
+
+@pytest.mark.anyio
+async def test_without_descriptors_a_scrape_waits_and_nothing_spins(short_path: Path) -> None:
+    path = short_path / "s"
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with Metrics(str(path), clock=SystemClock()) as metrics:
+        client = UnixConnection(path)
+        client.connect()
+        tries: list[float] = []
+        thrice = anyio.Event()
+
+        class Noting(socket.socket):
+            def accept(self) -> tuple[socket.socket, Any]:
+                tries.append(time.monotonic())
+                if len(tries) == 3:
+                    thrice.set()
+                return super().accept()
+
+        metrics._server.socket = Noting(fileno=metrics._server.socket.detach())
+        async with anyio.create_task_group() as group:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free_descriptor(), limits[1]))
+            try:
+                group.start_soon(metrics.run, list)
+                with anyio.fail_after(10):
+                    await thrice.wait()
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+            assert tries[2] - tries[0] > 0.15
+            found = await run_sync(scrape, client)
+            group.cancel_scope.cancel()
+    assert found["process_resident_memory_bytes"] > 0
+
+
 @pytest.mark.parametrize("where", ["127.0.0.1:9464", "/nonexistent/metrics.sock"])
 def test_without_the_extra_the_sender_says_what_to_install(host: Host, where: str) -> None:
     configure(host, where)
-    done = subprocess.run(
-        [sys.executable, "-c", BLOCK],
-        env=host.environment,
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
+    done = run_without_the_extra(host)
     assert done.returncode == 3
     assert "pip install 'tokenrelay[sender,metrics]'" in done.stderr
+
+
+def test_a_sender_that_cannot_begin_replaces_nobody(host: Host, start: Start) -> None:
+    configure(host, host.root / "metrics.sock")
+    sender = start_sender(start)
+    assert run_without_the_extra(host, "--replace").returncode == 3
+    status = json.loads(run_command(host.environment, "status", "--json").stdout)
+    assert status["sender"]["pid"] == sender.pid

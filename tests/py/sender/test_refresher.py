@@ -4,42 +4,36 @@ import errno
 import json
 import os
 import threading
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from itertools import pairwise
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import keyring
 import pytest
 import structlog
 from anyio.lowlevel import checkpoint
+from keyring.errors import KeyringLocked
 from sender_support import CLOSE, NOW, FakeClock, Provider, account, granted, response, stored
 
 from tokenrelay.sender.errors import ConfigurationError, LoginNeeded, RefreshFailed
 from tokenrelay.sender.journal import Intent, Journal, current_boot_id
 from tokenrelay.sender.oauth import TokenEndpoint
 from tokenrelay.sender.refresher import Refresher
+from tokenrelay.sender.sealing import Seal
 from tokenrelay.sender.tokens import TokenSet, fingerprint
 from tokenrelay.sender.vault import Vault
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
+    from tokenrelay.sender.oauth_response import Outcome
     from tokenrelay.sender.refresher_state import RefresherState
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
-def provider() -> Iterator[Provider]:
-    provider = Provider()
-    yield provider
-    provider.close()
 
 
 class Bench:
@@ -70,7 +64,8 @@ class Bench:
     async def _sleep(self, seconds: float) -> None:
         """Passes at once up to the end of the test's time, then waits for more of it."""
         self.clock.naps.append(seconds)
-        end = self.clock.boot_now + seconds
+        # A clock of floats stands still where what is added is too little for it.
+        end = self.clock.boot_now + max(seconds, 1e-6)
         while self.clock.boot_now < end:
             if self.clock.boot_now >= self._stop_at:
                 self._passed.set()
@@ -115,6 +110,22 @@ class Bench:
     @property
     def tokens(self) -> list[str]:
         return [token.access_token for token in self.published]
+
+
+def broken_disk(*_: object) -> bytes:
+    raise OSError(errno.EIO, "Input/output error")
+
+
+def broken_disk_after(provider: Provider) -> Callable[[int, int], None]:
+    """An ftruncate(2) that fails once the provider has been asked."""
+    whole = os.ftruncate
+
+    def truncate(descriptor: int, length: int) -> None:
+        if provider.requests:
+            raise OSError(errno.EIO, "Input/output error")
+        whole(descriptor, length)
+
+    return truncate
 
 
 @pytest.fixture
@@ -247,6 +258,25 @@ async def test_lost_answer_is_asked_for_again_at_once_within_the_grace(
     assert bench.state.failures == 0
 
 
+async def test_what_is_asked_for_again_leaves_the_grace_room_for_another_try(
+    bench: Bench, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deadlines: list[float] = []
+    refresh = TokenEndpoint.refresh
+
+    async def noting(self: TokenEndpoint, refresh_token: str, deadline: float) -> Outcome:
+        deadlines.append(deadline)
+        return await refresh(self, refresh_token, deadline=deadline)
+
+    monkeypatch.setattr(TokenEndpoint, "refresh", noting)
+    bench.vault.store(stored())
+    provider.script.extend([CLOSE] * 3)
+    async with bench.running(timeout=8.0, rotation_grace=10.0):
+        await bench.pass_time(1510)
+        assert bench.phase == "ok"
+    assert deadlines == pytest.approx([8.0, 5.0, 4.9, 4.7], rel=1e-4)
+
+
 async def test_lost_answer_without_grace_is_told_apart_from_a_revoked_login(
     bench: Bench, provider: Provider
 ) -> None:
@@ -359,28 +389,73 @@ async def test_token_that_cannot_be_saved_is_served_and_saved_later_under_the_sa
     bench: Bench, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench.vault.store(stored())
-    real = os.ftruncate
-
-    def broken(descriptor: int, length: int) -> None:
-        if provider.requests and not healed:
-            raise OSError(errno.EIO, "Input/output error")
-        real(descriptor, length)
-
-    healed = False
-    monkeypatch.setattr(os, "ftruncate", broken)
+    monkeypatch.setattr(os, "ftruncate", broken_disk_after(provider))
     async with bench.running():
         await bench.pass_time(1550)
         assert bench.tokens == ["access-0", "access-1"]
         assert "not saved" in (bench.state.last_error or "")
         await bench.pass_time(1500)
         assert bench.tokens[-1] == "access-2"
-        healed = True
+        monkeypatch.undo()
         await bench.pass_time(5)
         assert bench.phase == "ok"
     saved = bench.vault.load()
     assert saved is not None
     assert saved.refresh_token == "refresh-2"
     assert provider.reuses == 0
+
+
+@pytest.mark.parametrize("next_refresh", ["not due", "failing"])
+async def test_a_token_that_the_disk_refused_is_saved_at_the_end_if_it_can_be(
+    bench: Bench, provider: Provider, monkeypatch: pytest.MonkeyPatch, next_refresh: str
+) -> None:
+    bench.vault.store(stored())
+    if next_refresh == "failing":
+        provider.script.extend([response(200, granted(1)), *[response(503, {})] * 99])
+    async with bench.running():
+        monkeypatch.setattr(os, "ftruncate", broken_disk_after(provider))
+        await bench.pass_time(1550 if next_refresh == "not due" else 3050)
+        assert bench.refresher.unsaved
+        monkeypatch.undo()
+    saved = bench.vault.load()
+    assert saved is not None
+    assert saved.refresh_token == "refresh-1"
+
+
+async def test_settling_does_not_wait_for_a_disk_that_refuses(
+    bench: Bench, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.vault.store(stored())
+    async with bench.running() as refresher:
+        monkeypatch.setattr(os, "ftruncate", broken_disk_after(provider))
+        await bench.pass_time(1550)
+        with anyio.fail_after(20):
+            assert not await refresher.settle()
+        monkeypatch.undo()
+        await bench.pass_time(5)
+        assert await refresher.settle()
+
+
+@pytest.mark.parametrize("with_a_loop", [True, False])
+async def test_a_token_that_cannot_be_saved_at_the_end_either_is_told(
+    bench: Bench,
+    provider: Provider,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    with_a_loop: bool,
+) -> None:
+    bench.vault.store(stored())
+    monkeypatch.setattr(os, "ftruncate", broken_disk_after(provider))
+    refresher = bench.make()
+    async with anyio.create_task_group() as tasks:
+        work = refresher.run if with_a_loop else partial(refresher.refresh_now, reason="test")
+        tasks.start_soon(work)
+        await bench.pass_time(1550 if with_a_loop else 5)
+        assert refresher.unsaved
+        tasks.cancel_scope.cancel()
+    told = capsys.readouterr().out.splitlines()[-1]
+    assert "token not saved" in told
+    assert "tokenrelay login main" in told
 
 
 async def test_rescued_refresh_token_is_saved_before_anything_else(
@@ -513,13 +588,48 @@ async def test_damaged_file_is_served_from_the_previous_copy_until_it_is_repaire
     async with bench.running():
         await bench.pass_time(1600)
         assert bench.tokens == ["access-0"]
-        assert bench.phase == "login_needed"
+        assert bench.phase == "retrying"
         assert "truncated" in (bench.state.last_error or "")
         assert provider.requests == 0
         assert bench.path.read_bytes() == good[:50]
         bench.path.write_bytes(good)
         await bench.pass_time(5)
         assert bench.phase == "ok"
+    assert bench.tokens[-1] == "access-1"
+
+
+@pytest.mark.parametrize("trouble", ["mode", "hard link", "disk"])
+@pytest.mark.parametrize("from_the_start", [True, False])
+async def test_a_file_that_cannot_be_read_is_no_login_that_is_over(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, trouble: str, from_the_start: bool
+) -> None:
+    bench.vault.store(stored())
+    other = bench.folder / "another name"
+    async with AsyncExitStack() as stack:
+        if not from_the_start:
+            await stack.enter_async_context(bench.running())
+            await bench.pass_time(5)
+        match trouble:
+            case "mode":
+                bench.path.chmod(0o644)
+            case "hard link":
+                other.hardlink_to(bench.path)
+            case "disk":
+                monkeypatch.setattr(os, "read", broken_disk)
+                bench.path.touch()
+        if from_the_start:
+            await stack.enter_async_context(bench.running())
+        await bench.pass_time(40)
+        assert bench.phase == "retrying"
+        assert bench.state.failures > 1
+        assert bench.state.next_refresh_at is None
+        assert "login" not in (bench.refresher.request(0) or "")
+        monkeypatch.undo()
+        other.unlink(missing_ok=True)
+        bench.path.chmod(0o600)
+        await bench.pass_time(3)
+        assert (bench.phase, bench.tokens[-1]) == ("ok", "access-0")
+        await bench.pass_time(1600)
     assert bench.tokens[-1] == "access-1"
 
 
@@ -533,6 +643,33 @@ async def test_wrong_mode_is_repaired_by_the_command_in_the_error(bench: Bench) 
         bench.path.chmod(0o600)
         await bench.pass_time(40)
         assert bench.phase == "ok"
+
+
+async def test_a_keyring_that_stays_locked_asks_for_its_password_once_a_minute(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[float] = []
+
+    def refuse(*_: str) -> str:
+        asked.append(bench.clock.boot())
+        raise KeyringLocked
+
+    def vault() -> Vault:
+        return Vault(bench.path, seal=Seal("keyring", "main"), wall=bench.clock.wall)
+
+    monkeypatch.setattr(keyring, "get_password", lambda *_: "the key")
+    vault().store(stored())
+    vault().store(stored())  # there is a previous copy, sealed as well
+    monkeypatch.setattr(keyring, "get_password", refuse)
+    bench.vault = vault()
+    async with bench.running():
+        await bench.pass_time(600)
+        assert bench.phase == "retrying"
+        assert len(asked) > 2
+        assert all(later - at >= 60 for at, later in pairwise(asked))
+        monkeypatch.setattr(keyring, "get_password", lambda *_: "the key")
+        await bench.pass_time(70)
+        assert (bench.phase, bench.tokens) == ("ok", ["access-0"])
 
 
 async def test_import_without_serial_gets_one_and_keeps_growing(bench: Bench) -> None:
@@ -577,6 +714,47 @@ async def test_cancelled_in_the_middle_of_a_request_the_answer_is_still_saved(
     saved = bench.vault.load()
     assert saved is not None
     assert saved.refresh_token == "refresh-1"
+
+
+async def test_cancelled_while_the_intent_is_written_it_has_said_that_an_answer_is_to_come(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.vault.store(stored())
+    writes, may_write = threading.Event(), threading.Event()
+    whole = os.fsync
+
+    def slow(descriptor: int) -> None:
+        writes.set()
+        may_write.wait(30)
+        whole(descriptor)
+
+    monkeypatch.setattr(os, "fsync", slow)
+    refresher = bench.make()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(lambda: refresher.refresh_now(reason="test"))
+        await bench.until(writes.is_set)
+        awaited = refresher.awaits_answer
+        tasks.cancel_scope.cancel()
+        may_write.set()
+    saved = bench.vault.load()
+    assert saved is not None
+    assert (awaited, saved.refresh_token) == (True, "refresh-1")
+
+
+@pytest.mark.parametrize(("generation", "phase"), [(0, "ok"), (9, "login_needed")])
+async def test_a_loop_that_is_begun_again_stands_where_it_stood(
+    bench: Bench, provider: Provider, generation: int, phase: str
+) -> None:
+    bench.vault.store(stored())
+    provider.generation = generation
+    async with bench.running() as refresher:
+        await bench.pass_time(1550)
+    assert bench.phase == "stopped"
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(refresher.run)
+        await bench.pass_time(5)
+        assert bench.phase == phase
+        tasks.cancel_scope.cancel()
 
 
 async def test_lost_connection_is_no_dead_login(bench: Bench, provider: Provider) -> None:

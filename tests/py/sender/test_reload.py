@@ -11,28 +11,19 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-import pytest
-from sender_support import Provider
-
 from support.listener import Listener, socket_name
 from support.programs import TOKENRELAY
+from support.refusing_disk import sender_with_an_unsaved_token
 from tokenrelay.sender import control
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from sender_support import Provider
 
     from support.host import Host
     from support.programs import Line, Program, Start
 
 REFUSED = "configuration refused, the old one stays"
 RELOADED = "configuration reloaded"
-
-
-@pytest.fixture
-def provider() -> Iterator[Provider]:
-    provider = Provider()
-    yield provider
-    provider.close()
 
 
 def table(provider: Provider, account: str = "main", **settings: str) -> str:
@@ -145,6 +136,27 @@ def test_a_refresh_in_flight_is_finished_before_its_account_starts_anew(
     refreshing.wait()
     assert host.stored_token()["refresh_token"] == "refresh-1"
     assert provider.reuses == 0
+
+
+def test_an_account_whose_new_token_is_not_saved_stays_as_it_is_and_holds_nothing_up(
+    host: Host, provider: Provider, start: Start
+) -> None:
+    configure(host, table(provider))
+    store(host, expires_in=-1)
+    elsewhere = str(host.root / "elsewhere" / "main.json")
+    with sender_with_an_unsaved_token(host, start) as (program, sender):
+        configure(host, table(provider, token_file=elsewhere), table(provider, "added"))
+        os.kill(sender, signal.SIGHUP)
+        fields = program.wait_for_event(RELOADED).fields
+        assert (fields["started"], fields["restarted"], fields["kept"]) == (["added"], [], ["main"])
+        told = program.wait_for(lambda line: "left as they were" in line.text).fields
+        assert told["accounts"] == ["main"]
+        accounts = {one["name"]: one for one in ask(host, "status")["accounts"]}
+        assert accounts["main"]["token"] is not None
+        assert "not saved" in accounts["main"]["last_error"]
+        configure(host)
+        os.kill(sender, signal.SIGHUP)
+        program.wait_for_event(REFUSED)
 
 
 def test_a_change_that_needs_a_new_start_is_said(

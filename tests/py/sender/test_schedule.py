@@ -93,6 +93,25 @@ def test_burst_stays_within_the_grace(grace: float, times: list[float]) -> None:
     assert seen == times
 
 
+@pytest.mark.parametrize(
+    ("timeout", "grace_left", "seconds"),
+    [
+        (8, None, 8),
+        (8, 10, 5),
+        (8, 20, 8),
+        (1, 10, 1),
+        (8, 4, 2),
+        (8, 3.9, 8),
+        (8, 0, 8),
+        (8, -1, 8),
+    ],
+)
+def test_a_retry_takes_half_of_the_grace_that_is_left_while_another_fits_into_the_rest(
+    timeout: float, grace_left: float | None, seconds: float
+) -> None:
+    assert schedule.deadline(timeout, grace_left) == seconds
+
+
 def test_budget_is_10_in_10_minutes_and_30_an_hour() -> None:
     ten = [NOW + 10.0 * i for i in range(10)]
     assert schedule.budget_wait(ten[:9], NOW + 100, 1500) == 0

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.listener import Listener, socket_name
+from support.listener import Listener, accept, line, socket_name
 from support.programs import TOKENRELAY
 from tokenrelay import TokenReceiver, TokenTimeout
 from tokenrelay.sender import control
@@ -142,7 +142,8 @@ def test_a_sender_feeds_receivers_and_answers_commands(
         assert token["access_token"] == "access-1"
         status = status_once_delivered(host, frame["serial"])
     assert status.keys() == {
-        "ok", "pid", "started_at", "version", "config", "configured_at", "accounts",
+        "ok", "pid", "started_at", "version", "config", "configured_at", "config_error",
+        "accounts",
     }  # fmt: skip
     assert (status["ok"], status["pid"]) == (True, sender.pid)
     (account,) = status["accounts"]
@@ -164,6 +165,19 @@ def test_a_request_for_an_unknown_account_names_the_known(
     reply = ask(host, "token", account="other")
     assert (reply["ok"], reply["error"], reply["exit_code"]) == (False, "configuration", 3)
     assert "it has: main" in reply["message"]
+
+
+def test_a_request_for_a_token_that_cannot_be_refreshed_says_why(
+    host: Host, provider: Provider, start: Start
+) -> None:
+    configure(host, provider)
+    store(host, expires_in=-60)
+    provider.status = 503
+    run(start).wait_for_event("refresh failed")
+    reply = ask(host, "token", account="main")
+    assert (reply["error"], reply["exit_code"]) == ("refresh_failed", 1)
+    assert reply["message"].startswith("there is no valid token: main: ")
+    assert "503" in reply["message"]
 
 
 def test_a_second_sender_ends_with_the_pid_of_the_first(
@@ -204,7 +218,6 @@ def test_a_refresh_in_flight_is_finished_before_the_end(
     sender.wait_for_event("ready")
     os.kill(sender.pid, signal.SIGTERM)
     sender.wait_for_event("ending")
-    os.kill(sender.pid, signal.SIGTERM)
     provider.may_answer.set()
     assert sender.wait() == 0
     assert host.stored_token()["refresh_token"] == "refresh-1"
@@ -292,6 +305,27 @@ def test_once_refreshes_delivers_and_ends(host: Host, provider: Provider, start:
             frames.append(listener.next_frame()["access_token"])
     assert frames[-1] == "access-1"
     assert host.stored_token()["refresh_token"] == "refresh-1"
+
+
+def test_once_counts_nobody_who_took_the_old_token_alone(
+    host: Host, provider: Provider, start: Start
+) -> None:
+    configure(host, provider)
+    store(host)
+    provider.may_answer.clear()
+
+    def take_the_old(frame: dict[str, Any]) -> bytes:
+        if frame["access_token"] == "access-0":
+            return accept(frame)
+        return line(ok=False, error="malformed", detail="not this one")
+
+    with Listener(directory(host) / socket_name(), take_the_old) as listener:
+        once = start(*TOKENRELAY, "run", "--once")
+        once.wait_for_event("delivered")
+        provider.may_answer.set()
+        assert once.wait() == 5
+        assert [listener.next_frame()["access_token"] for _ in range(2)] == ["access-0", "access-1"]
+    assert "not this one" in once.output
 
 
 def test_once_with_nobody_there_says_so(host: Host, provider: Provider, start: Start) -> None:

@@ -85,7 +85,9 @@ def test_a_service_tells_of_its_start_its_reloads_and_its_end(
     assert int(manager.hear_of("RELOADING")["MONOTONIC_USEC"]) > 0
     assert "client_ld" in manager.hear_of("READY")["STATUS"]
     os.kill(sender.pid, signal.SIGTERM)
-    assert manager.hear_of("STOPPING") == {"STOPPING": "1"}
+    ending = manager.hear_of("STOPPING")
+    assert (ending["STOPPING"], ending["STATUS"]) == ("1", "ending")
+    assert int(ending["EXTEND_TIMEOUT_USEC"]) >= 1e6
     assert sender.wait() == 0
 
 

@@ -71,6 +71,7 @@ def test_previous_copy_has_no_refresh_token(vault: Vault, path: Path) -> None:
         (b'{"access_token": "a", "expires_at": 1700000000, "refresh_token": "\\n"}',
          "refresh_token holds bytes"),
         (b'{"access_token": "a", "expires_at": 1700000000, "serial": -1}', "serial"),
+        (b'{"access_token": "a", "expires_at": 1700000000, "serial": 9007199254740992}', "serial"),
         (b'{"access_token": "a", "expires_at": 1700000000, "token_type": "mac"}', "Bearer"),
         (b'{"access_token": "a", "expires_at": 1700000000, "client_id": "you"}',
          "granted for another client_id: you"),
@@ -102,6 +103,15 @@ def test_new_login_sets_an_unusable_file_aside(vault: Vault, path: Path) -> None
     assert vault.load() == saved
     assert path.with_name("main.json.bad").read_text() == "first"
     assert path.with_name("main.json.bad1").read_text() == "second"
+
+
+def test_what_is_set_aside_is_closed_to_others(vault: Vault, path: Path) -> None:
+    vault.store(stored())
+    path.chmod(0o644)
+    vault.store(stored(1))
+    aside = path.with_name("main.json.bad")
+    assert stat.S_IMODE(aside.stat().st_mode) == 0o600
+    assert "refresh-0" in aside.read_text()
 
 
 def test_links_modes_and_other_kinds_are_refused(vault: Vault, path: Path) -> None:

@@ -6,25 +6,14 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from sender_support import NOW, Provider, stored
 
 from tokenrelay.sender.vault import Vault
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 WORKER = Path(__file__).with_name("vault_worker.py")
 PROCESSES, ROUNDS = 8, 5
-
-
-@pytest.fixture
-def provider() -> Iterator[Provider]:
-    provider = Provider()
-    yield provider
-    provider.close()
 
 
 @pytest.fixture

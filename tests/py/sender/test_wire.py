@@ -53,10 +53,12 @@ def test_what_is_unknown_is_left_out() -> None:
         TokenSet("a", 0),
         TokenSet("a", 4_102_444_800, refresh_token="b c"),
         TokenSet("a", 4_102_444_800, scope="s" * 66_000),
+        TokenSet("a", 4_102_444_800, serial=-1),
+        TokenSet("a", 4_102_444_800, serial=2**53),
     ],
 )
 def test_what_a_receiver_would_refuse_is_not_sent(token: TokenSet) -> None:
-    with pytest.raises(ValueError, match=r"bytes|seconds"):
+    with pytest.raises(ValueError, match=r"bytes|seconds|serial"):
         encode(token, include_refresh_token=True)
 
 
@@ -99,8 +101,9 @@ def test_replies_are_told_apart(line: bytes, reply: object) -> None:
         b'{"ok":true,"generation":-1}', b'{"ok":true,"generation":1e400}',
         b'{"ok":false,"error":7}', b'{"ok":false,"error":"stale","serial":"8"}',
         b'{"ok":false,"error":"x","detail":[]}', b'{"request":"refresh"}',
-        b'{"request":"login","serial":1}', b'{"request":"refresh","serial":99999999999999999999}',
+        b'{"request":"login","serial":1}', b'{"request":"refresh","serial":9007199254740992}',
         b'\xff{"ok":true,"generation":3}', b'{"ok":true,"generation":3}{', b"[" * 4000,
+        b'{"ok":' + b"[" * 4000,
     ],
 )  # fmt: skip
 def test_anything_else_is_no_reply(line: bytes) -> None:

@@ -121,13 +121,36 @@ def test_a_unit_of_the_users_own_is_left_alone(host: Host) -> None:
     assert path.read_text() == "[Service]\nExecStart=/bin/true\n"
 
 
-def test_without_a_manager_it_says_so(host: Host) -> None:
-    environment = {
+@pytest.fixture
+def unmanaged(host: Host) -> dict[str, str]:
+    """An environment without a service manager of the user."""
+    return {
         **host.environment,
         "XDG_CONFIG_HOME": str(host.root),
         "XDG_RUNTIME_DIR": str(host.root),
         "DBUS_SESSION_BUS_ADDRESS": f"unix:path={host.root}/bus",
     }
-    done = run_command(environment, "service", "install", succeed=False)
+
+
+def test_without_a_manager_the_unit_is_written_and_not_started(
+    host: Host, unmanaged: dict[str, str]
+) -> None:
+    done = run_command(unmanaged, "service", "install", succeed=False)
     assert done.returncode == 1
-    assert "loginctl enable-linger" in done.stderr
+    assert "loginctl enable-linger. Then this command again" in done.stderr
+    assert (host.root / "systemd/user" / UNIT).exists()
+
+
+def test_without_a_manager_the_unit_is_removed_with_what_starts_it(
+    host: Host, unmanaged: dict[str, str]
+) -> None:
+    run_command(unmanaged, "service", "install", succeed=False)
+    units = host.root / "systemd/user"
+    link = units / "default.target.wants" / UNIT
+    link.parent.mkdir()
+    link.symlink_to(units / UNIT)
+    said = run_command(unmanaged, "service", "uninstall").stderr
+    assert "nothing was ended. Whether a sender still runs: tokenrelay status\n" in said
+    assert f"{units / UNIT}: removed" in said
+    assert not link.is_symlink()
+    assert not (units / UNIT).exists()

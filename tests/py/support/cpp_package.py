@@ -19,11 +19,14 @@ ENVIRONMENT = {
 }
 
 
-def run(*command: str | Path, environment: dict[str, str] | None = None) -> str:
+def run(
+    *command: str | Path, environment: dict[str, str] | None = None, folder: Path | None = None
+) -> str:
     """Run a tool to its end; its output. Fail with all it said if it failed."""
     done = subprocess.run(
         [str(word) for word in command],
         env=ENVIRONMENT | (environment or {}),
+        cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -48,15 +51,17 @@ def build_with_cmake(source: Path, build: Path, prefix: Path, *options: str) -> 
 
 def pkg_config(prefix: Path, *options: str) -> list[str]:
     """The words that pkg-config prints for the package."""
+    return run("pkg-config", *options, "tokenrelay", environment=places(prefix)).split()
+
+
+def places(prefix: Path) -> dict[str, str]:
+    """Return the variable that lets pkg-config find the package there."""
     (file,) = prefix.rglob("tokenrelay.pc")
-    found = run(
-        "pkg-config", *options, "tokenrelay", environment={"PKG_CONFIG_PATH": str(file.parent)}
-    )
-    return found.split()
+    return {"PKG_CONFIG_PATH": str(file.parent)}
 
 
 def compile_with_pkg_config(
-    source: Path, program: Path, prefix: Path, *, static: bool = False
+    source: Path, program: Path, prefix: Path, *options: str, static: bool = False
 ) -> None:
     """One call of the compiler that the source's name asks for."""
     compiler = ("gcc", "-std=c11") if source.suffix == ".c" else ("g++", "-std=c++20")
@@ -65,4 +70,4 @@ def compile_with_pkg_config(
     else:
         libraries = pkg_config(prefix, "--variable=libdir")
         flags = [*pkg_config(prefix, "--cflags", "--libs"), f"-Wl,-rpath,{libraries[0]}"]
-    run(*compiler, *STRICT, source, "-o", program, *flags)
+    run(*compiler, *STRICT, *options, source, "-o", program, *flags)

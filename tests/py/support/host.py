@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -42,10 +43,14 @@ class Host:
 
     def environment_with(self, runtime: Path) -> dict[str, str]:
         """Return the environment of a program that uses this runtime directory."""
+        return {**os.environ, **self.variables, "TOKENRELAY_RUNTIME_DIR": str(runtime)}
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What of the environment makes it this host's."""
         return {
-            **os.environ,
             "HOME": str(self.root),
-            "TOKENRELAY_RUNTIME_DIR": str(runtime),
+            "TOKENRELAY_RUNTIME_DIR": str(self.runtime),
             "TOKENRELAY_STATE_DIR": str(self.state),
             "TOKENRELAY_CONFIG": str(self.config),
         }
@@ -60,6 +65,7 @@ class Host:
     def configure(
         self,
         provider: Provider | StrictApi,
+        /,
         sender: Mapping[str, object] | None = None,
         *,
         name: str = "main",
@@ -78,8 +84,8 @@ class Host:
         }
         write_private(
             self.config,
-            _toml_table(f"accounts.{name}", account)
-            + _toml_table("sender", {"log_format": "json", **(sender or {})}),
+            toml_table(f"accounts.{name}", account)
+            + toml_table("sender", {"log_format": "json", **(sender or {})}),
         )
 
     def run(self, *command: str) -> None:
@@ -113,7 +119,8 @@ class Host:
         return path
 
 
-def _toml_table(name: str, values: Mapping[str, object]) -> str:
+def toml_table(name: str, values: Mapping[str, object]) -> str:
+    """Return one table of a configuration."""
     # JSON's strings, numbers, booleans and arrays of them are TOML's too.
     lines = [f"{key} = {json.dumps(value)}" for key, value in values.items()]
     return "\n".join([f"[{name}]", *lines, ""])
@@ -123,3 +130,12 @@ def write_private(path: Path, text: str) -> None:
     """Write a file that is never open to others."""
     path.touch(mode=0o600)
     path.write_text(text)
+
+
+def plain_login(number: int = 0) -> str:
+    """A token file in the plain form, as `tokenrelay import` takes it."""
+    return json.dumps({
+        "access_token": f"access-{number}",
+        "refresh_token": f"refresh-{number}",
+        "expires_at": int(time.time()) + 1800,
+    })  # fmt: skip

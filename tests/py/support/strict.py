@@ -55,6 +55,16 @@ class StrictApi:
         self.program.write("revoke\n")
         self.program.wait_for_event("revoked")
 
+    def log_in(self) -> dict[str, Any]:
+        """Return the token pair of one more login, in the plain form of a token file."""
+        seen = len(self.program.lines)
+        self.program.write("login\n")
+        line = self.program.wait_for(
+            lambda line: line.index >= seen and line.fields.get("event") == "logged in"
+        )
+        names = ("access_token", "refresh_token", "expires_at")
+        return {name: line.fields[name] for name in names}
+
     def report(self) -> dict[str, Any]:
         with urllib.request.urlopen(f"{self.origin}/report/", timeout=10) as response:
             report: dict[str, Any] = json.load(response)

@@ -1,8 +1,9 @@
 """A provider and its API, over HTTP and gRPC: refuses tokens that are stale or revoked.
 
 A program of its own. Its first line says where it listens; each line `revoke` of its input revokes
-the newest access token and is answered by a line. `--kept` is how many of the newest tokens of a
-login are taken: 1 is a provider that ends a token the moment it issues the next.
+the newest access token, each line `login` logs in, and both are answered by a line. `--kept` is how
+many of the newest tokens are taken: 1 is a provider that ends a token the moment it issues the
+next.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 import grpc
 import grpc.aio
 from aiohttp import web
+from strict_login import LoginPages
 
 from tokenrelay.demo.provider import Provider
 
@@ -65,6 +67,7 @@ class Api:
 
     def __init__(self, provider: StrictProvider) -> None:
         self.provider = provider
+        self.login_pages = LoginPages(provider.log_in)
         self.calls = self.refused = 0
         self.seen: list[dict[str, Any]] = []
 
@@ -81,7 +84,10 @@ class Api:
         if request.headers.get("Authorization") != f"Basic {b64encode(pair).decode()}":
             return web.json_response({"error": "invalid_client"}, status=401)
         form = await request.post()
-        granted = self.provider.refresh(str(form["refresh_token"]))
+        if form["grant_type"] == "refresh_token":
+            granted = self.provider.refresh(str(form["refresh_token"]))
+        else:
+            granted = self.login_pages.redeem(form)
         if granted is None:
             return web.json_response({"error": "invalid_grant"}, status=400)
         return web.json_response(granted)
@@ -166,6 +172,7 @@ class Api:
             "/report/": self.report,
         }.items():
             application.router.add_route("*", path, handler)
+        self.login_pages.add_to(application.router)
         return application
 
 
@@ -224,16 +231,13 @@ async def main() -> None:
         "127.0.0.1:0", grpc.local_server_credentials(grpc.LocalConnectionType.LOCAL_TCP)
     )
     await server.start()
-    login = api.provider.log_in()
     tell(
         port=runner.addresses[0][1],
         grpc_port=local,
         insecure_grpc_port=plain,
         client_id=CLIENT_ID,
         client_secret=api.provider.client_secret,
-        access_token=login["access_token"],
-        refresh_token=login["refresh_token"],
-        expires_at=int(time.time()) + TOKEN_SECONDS,
+        **log_in(api.provider),
     )
     await obey(api.provider)
     await server.stop(None)
@@ -246,6 +250,18 @@ async def obey(provider: StrictProvider) -> None:
         if line == "revoke\n":
             provider.revoke()
             tell(event="revoked")
+        elif line == "login\n":
+            tell(event="logged in", **log_in(provider))
+
+
+def log_in(provider: StrictProvider) -> dict[str, Any]:
+    """Return the token pair of a new login, in the plain form of a token file."""
+    login = provider.log_in()
+    return {
+        "access_token": login["access_token"],
+        "refresh_token": login["refresh_token"],
+        "expires_at": int(time.time()) + TOKEN_SECONDS,
+    }
 
 
 def tell(**fields: Any) -> None:

@@ -36,7 +36,7 @@ def _receiver(directory: Path, cpu: int | None) -> Iterator[tuple[TokenReceiver,
 
 def _send(connection: socket.socket, count: int, gap_ns: int) -> None:
     frame, serial = make_frame()
-    _core._send_frames(connection.fileno(), frame, serial, count, gap_ns, -1)
+    _core._send_frames(connection.fileno(), frame, serial, count, gap_ns, -1, False)
 
 
 def native_reads(

@@ -1,8 +1,9 @@
 """The receiving process of a row: ``python -m tokenrelay.bench.receive KIND PATH CAPACITY ACK``.
 
 Says ``ready``, receives until standard input ends, then writes its stamps to standard output: the
-columns *last byte read* and *callback entered*, for Python rows also *native callback entered*,
-as 64-bit integers (ns, CLOCK_BOOTTIME).
+columns *last byte read* and *callback entered*, behind them in a floor *answer sent*, in rows that
+enter something behind the native callback *native callback entered*, as 64-bit integers (ns,
+CLOCK_BOOTTIME).
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ if TYPE_CHECKING:
 
 def floor(path: str, capacity: int, _ack: int, *, spin: bool = False) -> list[array[int]]:
     """No receiver at all: what the kernel alone costs."""
-    stamps = _core._Stamps(capacity)
+    stamps, answers = _core._Stamps(capacity), _core._Stamps(capacity)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen()
         say_ready()
-        _core._receive_bare(listener.fileno(), stamps, spin)
-    return [array("q", stamps.received), array("q", stamps.entered)]
+        _core._receive_bare(listener.fileno(), stamps, answers, spin)
+    return [array("q", column) for column in (stamps.received, stamps.entered, answers.entered)]
 
 
 def native(path: str, capacity: int, _ack: int, *, spin: bool = False) -> list[array[int]]:
@@ -63,6 +64,18 @@ def python(path: str, capacity: int, ack: int, *, busy: bool = False) -> list[ar
     return [array("q", column) for column in (stamps.received, stamps.entered, before.entered)]
 
 
+def follow_up(path: str, capacity: int, ack: int) -> list[array[int]]:
+    """The way to a Python callback up to the interpreter, a native one before it."""
+    stamps, before = _core._Stamps(capacity), _core._Stamps(capacity)
+    with TokenReceiver(path=path) as receiver:
+        before.subscribe(receiver)
+        _core._stamp_follow_ups(receiver, stamps, ack)
+        say_ready()
+        sys.stdin.read()
+        before.cancel()
+    return [array("q", column) for column in (stamps.received, stamps.entered, before.entered)]
+
+
 def burn() -> None:
     """Runs bytecode for ever, as a thread that computes does."""
     for _ in itertools.count():
@@ -80,6 +93,7 @@ KINDS: dict[str, Callable[[str, int, int], list[array[int]]]] = {
     "floor-spin": lambda path, capacity, ack: floor(path, capacity, ack, spin=True),
     "native": native,
     "native-spin": lambda path, capacity, ack: native(path, capacity, ack, spin=True),
+    "follow-up": follow_up,
     "python": python,
     "python-busy": lambda path, capacity, ack: python(path, capacity, ack, busy=True),
 }

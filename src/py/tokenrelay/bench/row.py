@@ -31,22 +31,27 @@ WARM_UP = 20  # frames after a thaw that are not counted
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One frame, CLOCK_BOOTTIME ns. ``native`` only in rows with a Python callback."""
+    """One frame, CLOCK_BOOTTIME ns.
+
+    ``native``: in rows that enter something behind the native callback, when that was entered.
+    ``answered``: in a floor, when the answer was sent.
+    """
 
     sent: int
     received: int
     entered: int
     native: int | None = None
+    answered: int | None = None
 
 
 def make_frame() -> tuple[bytes, int]:
-    """A frame as the sender encodes it, and its serial, whose digits the token carries too.
+    """A frame as the sender encodes it, and its serial, with whose digits the token begins.
 
     Serials are microseconds: no frame is sent in less, so the next call's is above all sent so far.
     """
     serial = time.time_ns() // 1000
     token = TokenSet(
-        access_token="k" * (TOKEN_BYTES - 16) + str(serial),
+        access_token=str(serial).ljust(TOKEN_BYTES, "k"),
         expires_at=NEVER,
         serial=serial,
         scope="s" * 120,
@@ -70,6 +75,7 @@ class Row:
 
     def __init__(self, kind: str, directory: Path, *, sender: set[int], receiver: set[int]) -> None:
         self.kind = kind
+        self._spin = kind.endswith("-spin")  # both ends, see _send
         self._sender = sender
         self._receiver = receiver
         self._path = str(directory / f"{kind}.sock")
@@ -79,7 +85,7 @@ class Row:
 
     def __enter__(self) -> Self:
         acknowledged = ack = -1
-        if self.kind.startswith("python"):
+        if self.kind.startswith(("python", "follow-up")):
             acknowledged, ack = os.pipe()
         self._acknowledged = acknowledged
         command = [sys.executable, "-m", f"{__package__}.receive"]
@@ -115,9 +121,13 @@ class Row:
         self._blocks.append((gap, begin, len(self._sent)))
 
     def _send(self, count: int, gap_ns: int) -> None:
+        # Beside a receiver that spins the sender does too: one that slept comes back at several
+        # speeds, by how deeply its processor did, and that would stand in the receiver's figures.
         frame, serial = make_frame()
         fd = self._connection.fileno()
-        self._sent += _core._send_frames(fd, frame, serial, count, gap_ns, self._acknowledged)
+        self._sent += _core._send_frames(
+            fd, frame, serial, count, gap_ns, self._acknowledged, self._spin
+        )
 
     def samples(self) -> dict[str, list[Sample]]:
         """End the process; what it stamped, by gap."""
@@ -129,10 +139,14 @@ class Row:
         columns = [stamps[at : at + size] for at in range(0, len(stamps), size)]
         if len(stamps) % size or len(columns) < 2:
             raise RuntimeError(f"{self.kind}: {len(stamps)} stamps for {size} frames")
+        third = "answered" if self.kind.startswith("floor") else "native"
+        names = ("received", "entered", third)
         found: dict[str, list[Sample]] = {}
         for gap, begin, end in self._blocks:
+            rows = zip(*(column[begin:end] for column in columns), strict=True)
             found.setdefault(gap, []).extend(
-                Sample(self._sent[i], *(column[i] for column in columns)) for i in range(begin, end)
+                Sample(sent, **dict(zip(names, row, strict=False)))
+                for sent, row in zip(self._sent[begin:end], rows, strict=True)
             )
         return found
 

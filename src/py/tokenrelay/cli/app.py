@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from io import TextIOWrapper
@@ -39,6 +40,8 @@ app: typer.Typer = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+STANDARD_ERROR = 2
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "bench": bench.bench,
@@ -97,6 +100,7 @@ def _root(
 
 def run() -> int:
     """Run the command in ``sys.argv``; return the exit code."""
+    _open_standard_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             # A terminal that is not UTF-8 shows "?" for what it lacks.
@@ -112,6 +116,17 @@ def run() -> int:
     except TokenRelayError as error:
         return _complain(str(error), 1)
     return 0
+
+
+def _open_standard_streams() -> None:
+    """Those that the program was started without (``2>&-``) lead nowhere: the next file that is
+    opened must not get their numbers, and with them what is printed."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= STANDARD_ERROR:
+        pass
+    os.close(descriptor)
+    sys.stdin = sys.stdin or open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
 
 
 def _code(end: SystemExit) -> int:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from tokenrelay.cli.options import JsonOption
+from tokenrelay.cli.output import note
 
 
 def demo(
@@ -30,4 +31,7 @@ def demo(
     """
     from tokenrelay.demo.run import run_demo
 
-    raise typer.Exit(run_demo(seconds, as_json=as_json))
+    code = run_demo(seconds, as_json=as_json)
+    if code == 0 and not as_json:
+        note("Next: tokenrelay init (your own account)")
+    raise typer.Exit(code)

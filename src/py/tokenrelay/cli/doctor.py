@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import typer
 
 from tokenrelay.cli.options import ConfigOption, JsonOption, config_path
-from tokenrelay.cli.output import write, write_json
+from tokenrelay.cli.output import counted, write, write_json
 
 if TYPE_CHECKING:
-    from tokenrelay.cli.diagnosis.findings import Finding
+    from tokenrelay.cli.diagnosis.findings import Finding, Level
 
 MARKS = {
     "ok": ("ok     ", typer.colors.GREEN),
@@ -42,14 +43,21 @@ def doctor(
     from tokenrelay.cli.diagnosis.gather import gather
 
     findings = check(gather(config_path(context, config).absolute()))
-    faults = sum(finding.level == "fault" for finding in findings)
+    levels = Counter(finding.level for finding in findings)
     if as_json:
         write_json({"findings": [asdict(finding) for finding in findings]})
     else:
         for finding in findings:
             _print(finding)
-        write(f"\n{len(findings)} checks, {faults} faults" if faults else "\nNothing is wrong.")
-    raise typer.Exit(1 if faults else 0)
+        write(f"\n{_summary(levels)}")
+    raise typer.Exit(1 if levels["fault"] else 0)
+
+
+def _summary(levels: Counter[Level]) -> str:
+    if levels.keys() == {"ok"}:
+        return "Nothing is wrong."
+    faults, warnings = counted(levels["fault"], "fault"), counted(levels["warning"], "warning")
+    return f"{counted(levels.total(), 'check')}: {faults}, {warnings}"
 
 
 def _print(finding: Finding) -> None:

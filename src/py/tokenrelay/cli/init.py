@@ -129,6 +129,7 @@ def _tell_next(path: Path, answers: Answers, *, filled: bool) -> None:
             "Written. Fill in the empty values, and put the client's secret into the file that it "
             f"names:\n  ${{EDITOR:-vi}} {path}"
         )
+    note(f"The callback to register with the provider, to the letter: {answers.callback}")
     note(f"A login that you have: tokenrelay import FILE --account {answers.account}")
     note("Next: tokenrelay login")
 

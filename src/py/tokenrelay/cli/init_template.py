@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import Literal
 
+from tokenrelay.sender.presets import PRESETS
+
 Provider = Literal["schwab", "generic"]
 
 HEAD = """\
@@ -18,7 +20,7 @@ SCHWAB = """
 provider = "schwab"          # endpoints, 30-minute tokens, 7-day logins
 client_id = {client_id}               # the "App Key" of your application at developer.schwab.com
 client_secret_file = {secret_file}   # holds the "Secret"; chmod 600
-# redirect_uri = "https://127.0.0.1:8182"                   # as registered with the application
+# redirect_uri = {callback}                   # as registered with the application
 # refresh_every = "25m"
 """
 
@@ -28,7 +30,7 @@ provider = "generic"
 issuer = {issuer}            # its endpoints are found there; or give token_url, authorize_url …
 client_id = {client_id}      # the name the provider gave your application
 {secret}
-redirect_uri = "http://127.0.0.1:8182/callback"             # as registered with the application
+redirect_uri = {callback}             # as registered with the application
 scopes = ["openid", "offline_access"]                       # offline_access: a refresh token
 # token_url = "https://provider.example/token"
 # authorize_url = "https://provider.example/authorize"
@@ -70,6 +72,11 @@ class Answers:
         return "schwab" if self.provider == "schwab" else "default"
 
     @property
+    def callback(self) -> str:
+        """What has to be registered with the provider."""
+        return str(PRESETS[self.provider].get("redirect_uri", "http://127.0.0.1:8182/callback"))
+
+    @property
     def complete(self) -> bool:
         """Whether nothing is left to be filled in."""
         return bool(self.client_id and (self.issuer or self.provider == "schwab"))
@@ -82,6 +89,7 @@ def render(answers: Answers) -> str:
     body = (SCHWAB if answers.provider == "schwab" else GENERIC).format(
         client_id=_quoted(answers.client_id),
         issuer=_quoted(answers.issuer),
+        callback=_quoted(answers.callback),
         secret_file=secret_file,
         secret=f"# {secret}" if answers.public else secret,
     )

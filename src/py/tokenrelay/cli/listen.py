@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import select
 import signal
+import socket
 import sys
-import threading
 import time
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from queue import SimpleQueue
 from types import FrameType
@@ -18,6 +20,8 @@ from tokenrelay.cli.options import AccountArgument, ConfigOption, JsonOption, ch
 from tokenrelay.cli.output import duration, note, short_time, time_of_day, write, write_json
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tokenrelay import Token
 
 
@@ -54,24 +58,43 @@ def listen(
     else:
         receiver = TokenReceiver(path=str(path.absolute()))
     signal.signal(signal.SIGTERM, _end)
-    arrivals: SimpleQueue[tuple[Token, int] | None] = SimpleQueue()
-    receiver.subscribe(lambda token: arrivals.put((token, _boot_ns())))
-    threading.Thread(target=_wait_for_reader, args=(arrivals,), daemon=True).start()
+    arrivals = _Arrivals()
+    receiver.subscribe(arrivals.add)
     with receiver:
         note(f"listening on {receiver.path}; Ctrl-C ends it")
-        received = 0
-        while (count is None or received < count) and (arrival := arrivals.get()):
-            received += 1
-            fields = describe(*arrival)
+        for token, entered_ns in islice(arrivals, count):
+            fields = describe(token, entered_ns)
             write_json(fields) if as_json else write(_line(fields))
 
 
-def _wait_for_reader(arrivals: SimpleQueue[tuple[Token, int] | None]) -> None:
-    """End the listening when who reads our output has seen enough, not at the next token."""
-    output = select.poll()
-    output.register(sys.stdout.fileno(), 0)  # errors and hang-ups are told in any case
-    output.poll()
-    arrivals.put(None)
+class _Arrivals:
+    """Tokens as they come, each with the time of its callback, CLOCK_BOOTTIME in ns.
+
+    The end comes when who reads our output has seen enough, not at the token after that.
+    """
+
+    def __init__(self) -> None:
+        self._tokens: SimpleQueue[tuple[Token, int]] = SimpleQueue()
+        self._bell, self._rope = socket.socketpair()
+        self._bell.setblocking(False)
+        self._rope.setblocking(False)
+        # A signal that comes just before a wait for a lock would not end that wait.
+        signal.set_wakeup_fd(self._rope.fileno(), warn_on_full_buffer=False)
+
+    def add(self, token: Token) -> None:
+        """For the receiver's thread."""
+        self._tokens.put((token, _boot_ns()))
+        with suppress(BlockingIOError):  # full of rings that nobody heard yet
+            self._rope.send(b"\0")
+
+    def __iter__(self) -> Iterator[tuple[Token, int]]:
+        waiting = select.poll()
+        waiting.register(self._bell, select.POLLIN)
+        waiting.register(sys.stdout.fileno(), 0)  # errors and hang-ups are told in any case
+        while [(self._bell.fileno(), select.POLLIN)] == waiting.poll():
+            self._bell.recv(4096)
+            while not self._tokens.empty():
+                yield self._tokens.get()
 
 
 def describe(token: Token, entered_ns: int) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from tokenrelay.sender.errors import ConfigurationError, SenderError
 
 if TYPE_CHECKING:
     from tokenrelay.sender.authorization import AuthorizationRequest
+    from tokenrelay.sender.callback_address import CallbackAddress
+    from tokenrelay.sender.certificate import CallbackCertificate
     from tokenrelay.sender.config import Account
     from tokenrelay.sender.device import DeviceGrant
     from tokenrelay.sender.login import Login
@@ -85,7 +87,7 @@ def _start(account: Account) -> Login:
 
     clock = SystemClock()
     vault = Vault.of(account)
-    return Login(account, TokenEndpoint(account, clock=clock), vault, clock=clock)
+    return Login(account, TokenEndpoint(account, clock=clock), vault, clock=clock, note=note)
 
 
 def _warn_of_the_old_one(login: Login, *, yes: bool) -> None:
@@ -132,37 +134,70 @@ def _by_callback(login: Login, patience: float, *, browser: bool) -> TokenSet:
     import anyio
 
     from tokenrelay.sender.browser_login import BrowserLogin
-    from tokenrelay.sender.callback_address import callback_address
     from tokenrelay.sender.certificate import make_certificate
 
     request = _request(login)
-    try:
-        address = callback_address(request.redirect_uri)
-    except ValueError as error:
-        raise ConfigurationError(
-            f"accounts.{login.account.name}.redirect_uri: {error}. Register one on 127.0.0.1, or: "
-            f"tokenrelay login {login.account.name} --paste"
-        ) from None
+    address = _callback_address(login.account.name, request.redirect_uri)
     certificate = make_certificate(address.host) if address.secure else None
-
-    def ready() -> None:
-        _show(request.url, browser=browser)
-        if certificate is not None:
-            note(
-                f"\nThen the browser warns of the certificate of {address.origin}, made for this "
-                "login alone.\nGo on (Advanced, then Proceed) if its SHA-256 fingerprint is\n"
-                f"  {certificate.fingerprint}"
-            )
-        note(f"\nWaiting for the callback at {request.redirect_uri} …")
-
     run = partial(
         BrowserLogin(login, request, note=note).run,
         address,
         certificate.context if certificate else None,
         patience=patience,
-        ready=ready,
+        ready=partial(
+            _invite,
+            login.account,
+            request,
+            address,
+            certificate,
+            browser=browser,
+            patience=patience,
+        ),
     )
     return anyio.run(run)
+
+
+def _callback_address(account: str, redirect_uri: str) -> CallbackAddress:
+    from tokenrelay.sender.callback_address import callback_address
+
+    try:
+        return callback_address(redirect_uri)
+    except ValueError as error:
+        raise ConfigurationError(
+            f"accounts.{account}.redirect_uri: {error}. Register one on 127.0.0.1, or: "
+            f"tokenrelay login {account} --paste"
+        ) from None
+
+
+def _invite(
+    account: Account,
+    request: AuthorizationRequest,
+    address: CallbackAddress,
+    certificate: CallbackCertificate | None,
+    *,
+    browser: bool,
+    patience: float,
+) -> None:
+    opened = _show(request.url, browser=browser)
+    if certificate is not None:
+        note(
+            f"\nThen the browser warns of the certificate of {address.origin}, made for this "
+            "login alone.\nGo on (Advanced, then Proceed) if its SHA-256 fingerprint is\n"
+            f"  {certificate.fingerprint}"
+        )
+    if not opened:
+        _note_other_ways(account)
+    limit = duration(patience)
+    note(f"\nWaiting for the callback at {request.redirect_uri}, at most {limit} …")
+
+
+def _note_other_ways(account: Account) -> None:
+    """Over ssh the browser would look for the callback on its own machine."""
+    device = ", or --device" if account.device_url or account.issuer else ""
+    note(
+        "\nOnly a browser of this machine reaches the callback. Where there is none: Ctrl-C, "
+        f"then\n  tokenrelay login {account.name} --paste{device}"
+    )
 
 
 def _by_paste(login: Login, patience: float, *, browser: bool) -> TokenSet:
@@ -200,7 +235,8 @@ def _by_device(login: Login, patience: float) -> TokenSet:
     return anyio.run(run)
 
 
-def _show(url: str, *, browser: bool) -> None:
+def _show(url: str, *, browser: bool) -> bool:
+    """Whether a browser was asked to open the address, which is printed in any case."""
     from tokenrelay.cli.browser import open_browser
 
     opened = browser and open_browser(url)
@@ -208,6 +244,7 @@ def _show(url: str, *, browser: bool) -> None:
         "Log in on the page that opens in your browser, or open:" if opened else "Open and log in:"
     )
     note(f"\n  {url}")
+    return opened
 
 
 def _show_code(grant: DeviceGrant) -> None:

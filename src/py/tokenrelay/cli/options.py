@@ -27,7 +27,7 @@ ConfigOption = Annotated[
     typer.Option(
         "--config",
         metavar="FILE",
-        help="Configuration. Default: $TOKENRELAY_CONFIG, else ~/.config/tokenrelay/.",
+        help="Default: $TOKENRELAY_CONFIG, else ~/.config/tokenrelay/tokenrelay.toml.",
     ),
 ]
 AccountArgument = Annotated[

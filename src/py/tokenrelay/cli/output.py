@@ -23,6 +23,11 @@ def note(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def counted(count: int, noun: str) -> str:
+    """``"1 account"``, ``"2 accounts"``."""
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
 def duration(seconds: float) -> str:
     """``"6d 4h"``, ``"24m 10s"``, ``"9s"``: the two largest units that matter."""
     left = max(0, int(seconds))

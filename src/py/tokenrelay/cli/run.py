@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, TextIO, cast
 
 import typer
 
 from tokenrelay.cli.options import ConfigOption, read_config
-from tokenrelay.cli.output import note
 from tokenrelay.cli.sender import end_running
 
 
@@ -25,7 +24,8 @@ def run(
 ) -> None:
     """Keep all tokens valid and all receivers fed.
 
-    Logs to standard error; ends with SIGTERM or Ctrl-C, reads the configuration again on SIGHUP.
+    Logs to standard error; reads the configuration again on SIGHUP. SIGTERM or Ctrl-C ends it
+    within a second, or once a provider that was asked has answered; a second one ends it at once.
     With --once the exit code tells how it went: 4 a login is needed, 5 nobody received.
 
     \b
@@ -36,19 +36,30 @@ def run(
     """
     import anyio
 
+    from tokenrelay.sender.log_stream import QueuedStream
     from tokenrelay.sender.logs import configure_logs
     from tokenrelay.sender.service import Service
 
-    # All that can fail comes before the end of the sender that works.
+    # Before the end of the sender that works; its sockets can be had only after.
     chosen = read_config(context, config)
-    configure_logs(log_format=chosen.sender.log_format, level=chosen.sender.log_level)
+    stream = QueuedStream(sys.stderr.fileno(), sys.stderr.encoding)
+    configure_logs(
+        log_format=chosen.sender.log_format,
+        level=chosen.sender.log_level,
+        stream=cast("TextIO", stream),
+    )
+    service = Service(chosen, last_words=stream.close)
     first = min(chosen.accounts)
 
     def tell_next() -> None:
         # Where a person reads, not a log.
-        if sys.stderr.isatty():
-            note(f"Next: tokenrelay listen {first} (in another terminal)")
+        if stream.isatty():
+            print(f"Next: tokenrelay listen {first} (in another terminal)", file=stream, flush=True)
 
     if replace:
         end_running()
-    raise typer.Exit(anyio.run(lambda: Service(chosen).run(once=once, ready=tell_next)))
+    try:
+        code = anyio.run(lambda: service.run(once=once, ready=tell_next))
+    finally:
+        stream.close()  # before what else is said
+    raise typer.Exit(code)

@@ -121,11 +121,10 @@ def _find(
     context: typer.Context, option: Path | None, account: str
 ) -> tuple[list[Path], tuple[int, ...]]:
     """Every socket of the account, and whose besides ours is trusted."""
+    from tokenrelay.sender.socket_names import receivers_in
+
     found = [
-        path
-        for directory in runtime_directories()
-        for path in sorted(directory.joinpath(account).glob("*.sock"))
-        if not path.name.startswith(".")
+        path for directory in runtime_directories() for path in receivers_in(directory / account)
     ]
     config = read_config_if_any(context, option)
     configured = config.accounts.get(account) if config else None

@@ -29,7 +29,8 @@ CredentialOption = Annotated[
     typer.Option(
         "--credential",
         metavar="NAME:FILE",
-        help='LoadCredential=, for client_secret_file = "$CREDENTIALS_DIRECTORY/NAME".',
+        help='LoadCredential=, for client_secret_file = "$CREDENTIALS_DIRECTORY/NAME". '
+        "Default: those of the unit that is there.",
     ),
 ]
 OWN_VARIABLES = ("TOKENRELAY_CONFIG", "TOKENRELAY_RUNTIME_DIR", "TOKENRELAY_STATE_DIR")
@@ -73,14 +74,14 @@ def install(
       tokenrelay service install
       sudo tokenrelay service install --system --credential client_secret:/etc/tokenrelay/secret
     """
-    from tokenrelay.cli.systemctl import Manager
+    from tokenrelay.cli.systemctl import Manager, unit_path
     from tokenrelay.sender.units import UNIT_NAME
 
     text = _unit_text(context, config, credential, system=system)
     if system:
         _check_reachable()
         _make_system_user()
-    path = _unit_path(system=system)
+    path = unit_path(system=system)
     changed = _write_unit(path, text)
     note(f"{path}: {'written' if changed else 'as it was'}")
     _note_exposure(text)
@@ -99,26 +100,29 @@ def uninstall(*, system: SystemOption = False) -> None:
     Example:
       tokenrelay service uninstall
     """
-    from tokenrelay.cli.systemctl import Manager
-    from tokenrelay.sender.units import UNIT_NAME
+    from tokenrelay.cli.systemctl import Manager, unit_path
 
-    path = _unit_path(system=system)
+    path = unit_path(system=system)
     if not path.exists():
         note(f"{path}: not there, nothing to do")
         return
     _check_ours(path)
     manager = Manager(system=system)
-    manager.control("disable", "--now", "--quiet", UNIT_NAME)
+    ended = _end(manager)
     path.unlink()
-    manager.control("daemon-reload")
+    if ended:
+        manager.control("daemon-reload")
     note(f"{path}: removed. Configuration and logins stay where they are")
 
 
 def _unit_text(
     context: typer.Context, config: Path | None, credentials: list[str] | None, *, system: bool
 ) -> str:
+    from tokenrelay.cli.systemctl import unit_path
     from tokenrelay.sender import units
 
+    path = unit_path(system=system)
+    there = units.credentials_of(path.read_text()) if path.exists() else ()
     environment = dict(units.SYSTEM_ENVIRONMENT) if system else _own_environment()
     if chosen := config or context.obj:
         environment["TOKENRELAY_CONFIG"] = str(chosen.absolute())
@@ -126,7 +130,7 @@ def _unit_text(
         # -P: whatever lies in the directory it is started in is not imported.
         command=(sys.executable, "-P", "-m", "tokenrelay", "run"),
         environment=environment,
-        credentials=[_checked_credential(one) for one in credentials or ()],
+        credentials=[_checked_credential(one) for one in credentials or there],
     )
     return units.system_unit(unit) if system else units.user_unit(unit)
 
@@ -149,15 +153,6 @@ def _config_of(context: typer.Context, config: Path | None, *, system: bool) -> 
 
     default = Path(SYSTEM_ENVIRONMENT["TOKENRELAY_CONFIG"]) if system else None
     return config_file(option=config or context.obj or default)
-
-
-def _unit_path(*, system: bool) -> Path:
-    from tokenrelay.sender.units import UNIT_NAME
-
-    if system:
-        return Path("/etc/systemd/system", UNIT_NAME)
-    base = os.environ.get("XDG_CONFIG_HOME") or Path("~/.config").expanduser()
-    return Path(base, "systemd/user", UNIT_NAME)
 
 
 def _write_unit(path: Path, text: str) -> bool:
@@ -222,12 +217,29 @@ def _start(manager: Manager, config: Path) -> None:
     note("Restarted" if running else "Started")
 
 
+def _end(manager: Manager) -> bool:
+    """End the service for good; False where no manager runs that could."""
+    from tokenrelay.cli.systemctl import NoManager
+    from tokenrelay.sender.units import UNIT_NAME
+
+    try:
+        manager.control("disable", "--now", "--quiet", UNIT_NAME)
+    except NoManager:
+        manager.disable_unasked(UNIT_NAME)
+        note(
+            "There is no service manager here, so nothing was ended. Whether a sender still runs: "
+            "tokenrelay status"
+        )
+        return False
+    return True
+
+
 def _note_exposure(text: str) -> None:
     from tokenrelay.cli.systemctl import exposure
     from tokenrelay.sender.units import UNIT_NAME
 
     if (score := exposure(text, UNIT_NAME)) is not None:
-        note(f"Exposure by systemd-analyze security: {score} of 10")
+        note(f"Exposure by systemd-analyze security: {score} of 10 (0 is best)")
 
 
 def _note_next(*, system: bool) -> None:

@@ -30,7 +30,7 @@ def show(
 
     \b
     Example:
-      tokenrelay show schwab --header | curl -H @- https://api.example.com/
+      tokenrelay show schwab --header | curl -H @- https://api.example.com/quotes/
     """
     name, token = _find(context, config, account)
     left = token["expires_at"] - time.time()
@@ -58,5 +58,5 @@ def _find(
     path = chosen.token_file
     token = Vault.of(chosen).load()
     if token is None:
-        raise LoginNeeded(name, f"there is no token file {path}")
+        raise LoginNeeded.of(name, f"there is no token file {path}")
     return name, {key: getattr(token, key) for key in SHOWN} | {"source": "file"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,8 @@ from tokenrelay.cli.sender import ask
 from tokenrelay.sender.errors import LoginNeeded, VaultError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from tokenrelay.sender.config import Account
 
 WATCH_SECONDS = 1.0
@@ -37,35 +40,27 @@ def status(
       tokenrelay status --watch
       tokenrelay status --json | jq -e '.sender != null'
     """
-    if watch:
-        _watch(context, config, as_json=as_json)
-    elif as_json:
-        write_json(_collect(context, config))
-    else:
-        from rich.console import Console
-
-        from tokenrelay.cli.status_view import render
-
-        Console().print(render(_collect(context, config), time.time()))
+    with nullcontext(write_json) if as_json else _screen(watch=watch) as show:
+        show(_collect(context, config))
+        while watch:
+            time.sleep(WATCH_SECONDS)
+            show(_collect(context, config))
 
 
-def _watch(context: typer.Context, config: Path | None, *, as_json: bool) -> None:
+@contextmanager
+def _screen(*, watch: bool) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """What shows a status to people; watched in a terminal, each in place of the last."""
     from rich.console import Console
     from rich.live import Live
 
     from tokenrelay.cli.status_view import render
 
     console = Console()
-    with Live(console=console, auto_refresh=False, screen=console.is_terminal) as live:
-        while True:
-            found = _collect(context, config)
-            if as_json:
-                write_json(found)
-            elif console.is_terminal:
-                live.update(render(found, time.time()), refresh=True)
-            else:
-                console.print(render(found, time.time()))
-            time.sleep(WATCH_SECONDS)
+    if not (watch and console.is_terminal):
+        yield lambda found: console.print(render(found, time.time()))
+        return
+    with Live(console=console, auto_refresh=False, screen=True) as live:
+        yield lambda found: live.update(render(found, time.time()), refresh=True)
 
 
 def _collect(context: typer.Context, option: Path | None) -> dict[str, Any]:
@@ -91,7 +86,7 @@ def _read_account(account: Account) -> dict[str, Any]:
     except VaultError as problem:
         error = str(problem)
     if token is None and error is None:
-        error = str(LoginNeeded(account.name, f"there is no token file {vault.path}"))
+        error = str(LoginNeeded.of(account.name, f"there is no token file {vault.path}"))
     end = None if token is None else login_end(token, account)
     plan = None if token is None else warnings.plan_for(account, token, end)
     return {

@@ -20,8 +20,10 @@ STYLES = {"ok": "green", "retrying": "yellow", "no sender": "yellow"}
 def render(status: dict[str, Any], now: float) -> RenderableType:
     """The status as `status --json` prints it, at Unix time ``now``."""
     accounts = status["accounts"]
-    parts: list[RenderableType] = [_headline(status["sender"], now), Text()]
-    parts.append(_accounts_table(accounts, now))
+    parts: list[RenderableType] = [_headline(status["sender"], now)]
+    if status["sender"] is not None and status["sender"]["config_error"] is not None:
+        parts.append(_refusal(status["sender"], now))
+    parts += [Text(), _accounts_table(accounts, now)]
     if any(account["receivers"] for account in accounts):
         parts += [Text(), _receivers_table(accounts, now)]
     parts += [
@@ -46,6 +48,15 @@ def _headline(sender: dict[str, Any] | None, now: float) -> Text:
         return Text("No sender runs. Start it: tokenrelay run", style="yellow")
     running = duration(now - sender["started_at"])
     return Text(f"The sender runs: process {sender['pid']}, for {running}", style="green")
+
+
+def _refusal(sender: dict[str, Any], now: float) -> Text:
+    since = duration(now - sender["configured_at"])
+    return Text(
+        f"\nThe changed configuration was refused; the one read {since} ago stays in force.\n"
+        f"{sender['config_error']}\nMend it, then:\n  kill -HUP {sender['pid']}",
+        style="red",
+    )
 
 
 def _accounts_table(accounts: list[dict[str, Any]], now: float) -> Table:

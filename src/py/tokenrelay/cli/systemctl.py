@@ -10,8 +10,19 @@ import tempfile
 from pathlib import Path
 
 from tokenrelay.sender.errors import SenderError
+from tokenrelay.sender.units import UNIT_NAME
 
 LIMIT_SECONDS = 120.0
+NO_MANAGER = {
+    "--user": "There is no service manager of this user here: log in as the user itself (not by "
+    "su or sudo), or have it run from boot: loginctl enable-linger. Then this command again",
+    "--system": "This machine was not booted by systemd. Have whatever starts your programs "
+    "start: tokenrelay run",
+}
+
+
+class NoManager(SenderError):
+    """No service manager runs here for this user, or for the system."""
 
 
 class Manager:
@@ -21,24 +32,49 @@ class Manager:
         self._scope = "--system" if system else "--user"
 
     def control(self, *arguments: str) -> None:
-        """Run systemctl. SenderError with what it said, and what that means."""
+        """Run systemctl. SenderError with what it said; NoManager with what that means, too."""
         done = self._run(*arguments)
+        if done.returncode == 0:
+            return
+        text = done.stderr.strip() or f"exit code {done.returncode}"
+        message = f"systemctl {self._scope} {' '.join(arguments)}: {text}"
+        if re.search("connect to .*bus", text):
+            raise NoManager(f"{message}. {NO_MANAGER[self._scope]}")
+        raise SenderError(message)
+
+    def disable_unasked(self, unit: str) -> None:
+        """Remove the links that start the unit, where there is no manager to ask."""
+        # systemctl then works on the files alone: ENVIRONMENT.md of systemd.
+        done = run("systemctl", self._scope, "--quiet", "disable", unit, SYSTEMD_OFFLINE="1")
         if done.returncode != 0:
-            text = done.stderr.strip() or f"exit code {done.returncode}"
-            raise SenderError(f"systemctl {self._scope} {' '.join(arguments)}: {text}{_cure(text)}")
+            raise SenderError(f"systemctl {self._scope} disable {unit}: {done.stderr.strip()}")
 
     def is_active(self, unit: str) -> bool:
         return self._run("is-active", "--quiet", unit).returncode == 0
 
-    def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return run("systemctl", self._scope, *arguments)
+    def ask(self, *arguments: str, limit: float) -> str:
+        """What systemctl prints. SenderError where the manager does not answer in time."""
+        done = self._run(*arguments, limit=limit)
+        if done.returncode != 0:
+            raise SenderError(done.stderr.strip())
+        return done.stdout
+
+    def _run(
+        self, *arguments: str, limit: float = LIMIT_SECONDS
+    ) -> subprocess.CompletedProcess[str]:
+        return run("systemctl", self._scope, *arguments, limit=limit)
 
 
-def run(*command: str) -> subprocess.CompletedProcess[str]:
+def run(
+    *command: str, limit: float = LIMIT_SECONDS, **variables: str
+) -> subprocess.CompletedProcess[str]:
     """Run one of systemd's programs to its end. SenderError where it is missing or hangs."""
+    # A session by su(1) or of cron(8) lacks the variable, not the manager.
+    runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.geteuid()}"
+    environment = {**os.environ, "XDG_RUNTIME_DIR": runtime, **variables}
     try:
         return subprocess.run(
-            command, capture_output=True, text=True, check=False, timeout=LIMIT_SECONDS
+            command, env=environment, capture_output=True, text=True, check=False, timeout=limit
         )
     except FileNotFoundError:
         raise SenderError(
@@ -46,7 +82,15 @@ def run(*command: str) -> subprocess.CompletedProcess[str]:
             "programs start: tokenrelay run"
         ) from None
     except subprocess.TimeoutExpired:
-        raise SenderError(f"{' '.join(command)}: no end within {LIMIT_SECONDS:g} s") from None
+        raise SenderError(f"{' '.join(command)}: no end within {limit:g} s") from None
+
+
+def unit_path(*, system: bool) -> Path:
+    """Where `tokenrelay service install` puts the unit."""
+    if system:
+        return Path("/etc/systemd/system", UNIT_NAME)
+    base = os.environ.get("XDG_CONFIG_HOME") or Path("~/.config").expanduser()
+    return Path(base, "systemd/user", UNIT_NAME)
 
 
 def exposure(text: str, unit: str) -> str | None:
@@ -64,12 +108,3 @@ def exposure(text: str, unit: str) -> str | None:
 def lingers(user: str) -> bool:
     """Whether the user's manager runs from boot on, without a session: loginctl(1)."""
     return Path("/var/lib/systemd/linger", user).exists()
-
-
-def _cure(text: str) -> str:
-    if "bus" in text or "XDG_RUNTIME_DIR" in text:
-        return (
-            ". There is no service manager of this user here: log in as the user itself (not by su "
-            "or sudo), or have it run from boot: loginctl enable-linger"
-        )
-    return ""

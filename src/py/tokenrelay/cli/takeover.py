@@ -6,6 +6,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from tokenrelay.cli.output import counted
 from tokenrelay.cli.sender import ask
 from tokenrelay.sender.errors import SenderError
 
@@ -40,7 +41,7 @@ def _tell(account: str, token: TokenSet) -> str:
     while (found := _find(account)) is not None:
         if found["token"] is not None and found["token"]["serial"] >= token.serial:
             count = sum(bool(one["connected"]) for one in found["receivers"])
-            return f"The running sender serves it: {count} receiver{'s' * (count != 1)} connected"
+            return f"The running sender serves it: {counted(count, 'receiver')} connected"
         if not asked and found["token"] is not None and found["phase"] not in WAITING_PHASES:
             # It adopts what is newer in the token file and asks the provider for nothing.
             ask("refresh", account=account)

@@ -116,7 +116,7 @@ class AccountRunner:
         """Refresh, deliver to who is there, wait for the answers.
 
         LoginNeeded or another SenderError where the refresh failed: a token that is still valid
-        was delivered all the same. NobodyReceived where there was nobody to take it.
+        was delivered all the same. NobodyReceived where nobody took the new one.
         """
         async with anyio.create_task_group() as group:
             group.start_soon(self._delivery.run)
@@ -126,7 +126,9 @@ class AccountRunner:
             group.cancel_scope.cancel()
         if problem is not None:
             raise problem
-        if not any(receiver.delivered_at for receiver in receivers):
+        # The old token is offered too, while the new one is fetched: who took that alone has none.
+        token = self._refresher.state.token
+        if token is None or all(receiver.serial != token.serial for receiver in receivers):
             reasons = "".join(f"; {one.path}: {one.error}" for one in receivers)
             raise NobodyReceived(
                 f"{self.name}: refreshed, but nobody received the token{reasons}. "
@@ -141,9 +143,10 @@ class AccountRunner:
         """Refresh now; return what the new token is, without its secret."""
         return describe_token(await self._refresher.refresh_now(reason="asked by a command"))
 
-    async def settle(self) -> None:
-        """Wait until no refresh is in flight."""
-        await self._refresher.settle()
+    async def settle(self) -> bool:
+        """Wait until no refresh is in flight. False: a new token is in memory alone, since its
+        disk refuses it, and would end with this runner."""
+        return await self._refresher.settle()
 
     def current_token(self) -> dict[str, Any]:
         """Return the valid token with its secret, or raise a SenderError that says why none."""
@@ -157,15 +160,27 @@ class AccountRunner:
                 "scope": token.scope,
                 "grant_expires_at": token.grant_expires_at,
             }
-        cause = state.last_error or "no valid token yet"
+        # The cause names the account and what to type.
+        cause = state.last_error or f"{self.name}: none has come yet"
+        message = f"there is no valid token: {cause}"
         if state.phase in ("login_needed", "lost_rotation"):
-            raise LoginNeeded(self.name, f"there is no valid token ({cause})")
-        raise RefreshFailed(f"{self.name}: there is no valid token: {cause}")
+            raise LoginNeeded(message)
+        raise RefreshFailed(message)
 
     @property
     def phase(self) -> Phase:
         """How its refreshing stands."""
         return self._refresher.state.phase
+
+    @property
+    def awaits_answer(self) -> bool:
+        """Whether its end has to wait for the provider."""
+        return self._refresher.awaits_answer
+
+    @property
+    def unsaved(self) -> bool:
+        """Whether a new token of its is in memory alone."""
+        return self._refresher.unsaved
 
     @property
     def stalled(self) -> bool:

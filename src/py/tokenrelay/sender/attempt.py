@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
@@ -18,20 +16,20 @@ from tokenrelay.sender.journal import (
     Refusal,
     current_boot_id,
     pending_intent,
+    recoverable,
 )
 from tokenrelay.sender.oauth_response import Kind, Outcome, TokenResponse
-from tokenrelay.sender.schedule import burst_delays
+from tokenrelay.sender.schedule import burst_delays, deadline
 from tokenrelay.sender.tokens import TokenSet, fingerprint, next_serial
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
-    from tokenrelay.sender.clock import Clock
+    from tokenrelay.sender.clock import Clock, Sleep
     from tokenrelay.sender.config import Account
     from tokenrelay.sender.oauth import TokenEndpoint
+    from tokenrelay.sender.turns import DiskTurns
     from tokenrelay.sender.vault import Transaction
-
-Sleep = Callable[[float], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +50,15 @@ class Spender:
         account: Account,
         endpoint: TokenEndpoint,
         *,
+        disk: DiskTurns,
         clock: Clock,
         sleep: Sleep,
         log: FilteringBoundLogger,
     ) -> None:
-        self._account, self._endpoint = account, endpoint
+        self._account, self._endpoint, self._disk = account, endpoint, disk
         self._clock, self._sleep, self._log = clock, sleep, log
+        self.awaits_answer: bool = False
+        """Whether a request is under way, from its intent to the saving of its answer."""
 
     async def spend(self, transaction: Transaction, *, serial_above: int) -> Spent:
         """Refreshes what the transaction holds; a lost answer is asked for again at once, within
@@ -70,21 +71,37 @@ class Spender:
             await self._sleep(delay)
             if self._clock.boot() - noticed >= self._account.rotation_grace:
                 break
-            result = await self._try(transaction, serial_above)
+            result = await self._try(transaction, serial_above, again=True)
+        if result.outcome.kind is Kind.AMBIGUOUS:
+            await self._write_journal(transaction, transaction.journal)
         return result
 
-    async def _try(self, transaction: Transaction, serial_above: int) -> Spent:
-        # Cancelled between POST and commit, the login would be lost. Bounded by the try's deadline.
-        with anyio.CancelScope(shield=True):
-            return await self._try_whole(transaction, serial_above)
+    async def _try(
+        self, transaction: Transaction, serial_above: int, *, again: bool = False
+    ) -> Spent:
+        earlier = pending_intent(transaction.journal, transaction.token)
+        # An intent that is being written is followed by its request, whatever is cancelled.
+        self.awaits_answer = True
+        try:
+            if again and earlier:
+                # The intent is on disk. A slow disk must not use up the provider's grace.
+                transaction.count_request(self._clock.wall())
+            else:
+                await self._announce(transaction)
+            # Cancelled between POST and commit, the login would be lost. The deadline bounds it.
+            with anyio.CancelScope(shield=True):
+                return await self._ask(transaction, serial_above, earlier)
+        finally:
+            self.awaits_answer = False
         raise RuntimeError("unreachable: a shield swallows nothing")
 
-    async def _try_whole(self, transaction: Transaction, serial_above: int) -> Spent:
-        current = transaction.token
-        earlier = pending_intent(transaction.journal, current)
-        began = self._clock.wall()
-        await self._announce(transaction, earlier or self._intent(current), began)
-        outcome = await self._endpoint.refresh(current.refresh_token or "")
+    async def _ask(
+        self, transaction: Transaction, serial_above: int, earlier: Intent | None
+    ) -> Spent:
+        current, began = transaction.token, self._clock.wall()
+        outcome = await self._endpoint.refresh(
+            current.refresh_token or "", deadline=self._deadline(earlier)
+        )
         self._log.debug("asked", outcome=outcome.kind.value, detail=outcome.detail)
         if outcome.token is not None:
             token = self._renewed(current, outcome.token, began, serial_above)
@@ -93,19 +110,31 @@ class Spender:
         await self._note(transaction, outcome, earlier)
         return Spent(outcome, lost=outcome.kind is Kind.REFUSED and earlier is not None)
 
-    async def _announce(self, transaction: Transaction, intent: Intent, wall: float) -> None:
-        journal = transaction.journal.with_request(wall).replace(intent=intent)
+    def _deadline(self, earlier: Intent | None) -> float:
+        grace_left = self._account.rotation_grace - earlier.age(self._clock) if earlier else None
+        return deadline(self._account.timeout, grace_left)
+
+    async def _announce(self, transaction: Transaction) -> None:
+        grace = self._account.rotation_grace
+        urgent = recoverable(transaction.journal, transaction.token, grace, self._clock)
+        turns = self._disk.answers if urgent else self._disk.intents
         try:
-            await run_sync(transaction.prepare)
-            await run_sync(transaction.write_journal, journal)
+            await run_sync(self._write_intent, transaction, limiter=turns)
         except VaultError:
             # With a token in memory alone there is nothing left on disk to protect.
             if not transaction.unsaved:
                 raise
 
+    def _write_intent(self, transaction: Transaction) -> None:
+        # In the thread: from here, not from before the wait for it, the grace is counted.
+        transaction.prepare()
+        current, journal = transaction.token, transaction.journal
+        intent = pending_intent(journal, current) or self._intent(current)
+        transaction.write_journal(journal.with_request(self._clock.wall()).replace(intent=intent))
+
     async def _commit(self, transaction: Transaction, token: TokenSet) -> None:
         try:
-            await run_sync(transaction.commit, token)
+            await run_sync(transaction.commit, token, limiter=self._disk.answers)
         except VaultError as error:
             self._log.critical("token not saved", error=str(error), hint="free the disk: a crash "
                                "now loses the login")  # fmt: skip
@@ -116,11 +145,17 @@ class Spender:
         """Leaves on disk what the next attempt, of whichever process, must know."""
         current = transaction.token
         if outcome.rescued not in (None, current.refresh_token):
-            self._log.warning("new refresh token in an answer of no other use", saved=True)
             await self._commit(transaction, current.replace(refresh_token=outcome.rescued))
+            self._log.warning(
+                "new refresh token in an answer of no other use", saved=not transaction.unsaved
+            )
         journal = self._after(transaction.journal, outcome, earlier, current)
+        if outcome.kind is not Kind.AMBIGUOUS or outcome.retry_after:
+            await self._write_journal(transaction, journal)
+
+    async def _write_journal(self, transaction: Transaction, journal: Journal) -> None:
         try:
-            await run_sync(partial(transaction.write_journal, journal))
+            await run_sync(transaction.write_journal, journal, limiter=self._disk.answers)
         except VaultError as error:
             self._log.error("journal not written", error=str(error))
 

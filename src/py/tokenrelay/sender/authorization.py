@@ -38,7 +38,7 @@ class NotOurCallback(Exception):
 class AuthorizationRequest:
     """One login as the provider is asked for it. ``url`` is for the user's browser."""
 
-    url: str
+    url: str = field(repr=False)  # the state is in it
     redirect_uri: str
     state: str = field(repr=False)
     verifier: str | None = field(repr=False)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
+
+from tokenrelay.sender.config_values import is_loopback
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -29,7 +30,7 @@ def callback_address(redirect_uri: str) -> CallbackAddress:
     """The address in a checked URL; ValueError where no browser here would reach us."""
     parts = urlsplit(redirect_uri)
     host, port = parts.hostname or "", parts.port
-    if not _is_loopback(host):
+    if not is_loopback(host):
         raise ValueError(f"{host} is not this machine's loopback, so nothing can listen there")
     if port == 0:
         raise ValueError("port 0 is no port")
@@ -40,12 +41,3 @@ def callback_address(redirect_uri: str) -> CallbackAddress:
         # A browser asks for "/" where the URL has no path, RFC 9110 §4.2.3.
         path=parts.path or "/",
     )
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -11,14 +11,11 @@ import ctypes
 import os
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import anyio
 
 from tokenrelay.sender.libc import check, libc
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 _ABSOLUTE, _CANCEL_ON_SET = 1, 2
 _NEVER = 2**40  # Unix seconds: only a jump ends the timer
@@ -49,12 +46,7 @@ class ClockSteps:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         os.close(self._descriptor)
 
     async def wait(self) -> None:

@@ -21,7 +21,7 @@ from tokenrelay.sender.config_tables import (
     convert,
 )
 from tokenrelay.sender.config_text import find_line, read_text
-from tokenrelay.sender.errors import ConfigurationError
+from tokenrelay.sender.errors import ConfigurationError, CredentialsMissing
 from tokenrelay.sender.presets import PRESETS
 from tokenrelay.sender.sealing import check_source
 from tokenrelay.sender.tokens import Secret
@@ -86,7 +86,8 @@ class Config:
 
 
 def load_config(path: Path, env: Environment | None = None) -> Config:
-    """The configuration at ``path``. ConfigurationError for whatever is wrong with it."""
+    """The configuration at ``path``. ConfigurationError for whatever is wrong with it;
+    CredentialsMissing where only a unit of systemd can use it."""
     env = env or Environment.current()
     text = read_text(path)
     try:
@@ -100,7 +101,9 @@ def load_config(path: Path, env: Environment | None = None) -> Config:
     except InvalidKeyError as problem:
         line = find_line(text, problem.keys)
         place = f"{path}:{line}" if line else str(path)
-        raise ConfigurationError(f"{place}: {'.'.join(problem.keys)}: {problem}") from None
+        without = isinstance(problem.__cause__, values.NoCredentialsDirectoryError)
+        kind = CredentialsMissing if without else ConfigurationError
+        raise kind(f"{place}: {'.'.join(problem.keys)}: {problem}") from None
 
 
 def _build(document: dict[str, Any], path: Path, env: Environment) -> Config:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import msgspec
 
+from tokenrelay.sender.tokens import HiddenFields
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
@@ -24,7 +26,7 @@ class SenderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
 
-class AccountTable(msgspec.Struct, forbid_unknown_fields=True):
+class AccountTable(HiddenFields, msgspec.Struct, forbid_unknown_fields=True):
     """``[accounts.NAME]`` as written, laid over its preset."""
 
     provider: str = "generic"
@@ -72,7 +74,7 @@ def checked(check: Callable[[Any], Value], value: Any, *keys: str) -> Value:
     try:
         return check(value)
     except ValueError as error:
-        raise InvalidKeyError(str(error), *keys) from None
+        raise InvalidKeyError(str(error), *keys) from error
 
 
 def convert(table: Any, kind: type[Table], *place: str) -> Table:

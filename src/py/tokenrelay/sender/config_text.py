@@ -10,7 +10,7 @@ from tokenrelay.sender.config_values import describe_mode
 from tokenrelay.sender.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 MAXIMUM_CONFIG_BYTES = 1 << 20
@@ -50,18 +50,43 @@ def find_line(text: str, keys: tuple[str, ...]) -> int | None:
     """The line, from 1, where ``keys`` is written, or the table that lacks it.
 
     tomllib keeps no positions but parses prefixes: the shortest that holds the key ends with it.
+    Those of the key's own table will do, and with many accounts take far less time.
     """
-    lines = text.splitlines(keepends=True)
-    start = 1
-    for end in range(1, len(lines) + 1):
-        try:
-            document = tomllib.loads("".join(lines[:end]))
-        except tomllib.TOMLDecodeError:
-            continue
-        if _holds(document, keys):
-            return start
-        start = end + 1
+    for first, lines in _tables(text.splitlines(keepends=True)):
+        if _holds(_parse(lines), keys):
+            return first + _find_statement(lines, keys)
     return find_line(text, keys[:-1]) if len(keys) > 1 else None
+
+
+def _tables(lines: list[str]) -> Iterator[tuple[int, list[str]]]:
+    """The lines of each table, after the number of the first; before them those of no table."""
+    begin = 0
+    for end in range(1, len(lines) + 1):
+        if end < len(lines) and not lines[end].lstrip().startswith("["):
+            continue
+        # Not every "[" begins a table: within a string or an array what is before does not parse.
+        if _parse(lines[begin:end]) is not None:
+            yield begin + 1, lines[begin:end]
+            begin = end
+
+
+def _find_statement(lines: list[str], keys: tuple[str, ...]) -> int:
+    """The index of the first line of the statement after which ``lines`` hold ``keys``."""
+    begin = 0
+    for end in range(1, len(lines)):
+        document = _parse(lines[:end])
+        if _holds(document, keys):
+            break
+        if document is not None:
+            begin = end
+    return begin
+
+
+def _parse(lines: list[str]) -> dict[str, Any] | None:
+    try:
+        return tomllib.loads("".join(lines))
+    except tomllib.TOMLDecodeError:
+        return None
 
 
 def _holds(document: Any, keys: Iterable[str]) -> bool:

@@ -21,6 +21,10 @@ MAXIMUM_SECRET_BYTES = 65_536
 MAXIMUM_SOCKET_PATH_BYTES = 107  # sockaddr_un, unix(7)
 
 
+class NoCredentialsDirectoryError(ValueError):
+    """systemd gave this process no credentials."""
+
+
 def parse_duration(text: str) -> float:
     """Seconds of ``"25m"``, ``"10s"``, ``"24h"``, ``"7d"``, ``"500ms"``."""
     match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|h|d)", text, re.ASCII)
@@ -56,7 +60,7 @@ def check_endpoint(url: str) -> str:
         raise ValueError("not a URL: write it as https://HOST/PATH")
     if parts.username is not None or parts.fragment:
         raise ValueError("an endpoint has no user name and no fragment")
-    if parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host)):
+    if parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host)):
         return url
     raise ValueError("must be https, or http on loopback: the token would travel readable")
 
@@ -92,7 +96,7 @@ def absolute_path(text: str, env: Environment) -> Path:
 def _credentials_directory(env: Environment) -> Path:
     directory = env.variables.get("CREDENTIALS_DIRECTORY")
     if not directory:
-        raise ValueError(
+        raise NoCredentialsDirectoryError(
             "systemd credentials are there for its units alone: run this by systemd-run --user "
             "--pty -p LoadCredential=NAME:FILE, or see tokenrelay service install --help"
         )
@@ -133,7 +137,8 @@ def describe_mode(status: os.stat_result) -> str:
     return f"{stat.S_IMODE(status.st_mode):04o}"
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a URL's host is this machine: nobody on the way can read what goes there."""
     if host == "localhost":
         return True
     try:

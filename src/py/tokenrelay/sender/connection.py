@@ -6,12 +6,15 @@ import contextlib
 import time
 from collections import deque
 from dataclasses import replace
+from shlex import quote
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import anyio
 
 from tokenrelay.sender import peers, socket_names, wire
 from tokenrelay.sender.outlet import Frame, Outlet, ReceiverState
+from tokenrelay.sender.schedule import FIRST_REQUEST_GAP
+from tokenrelay.sender.tokens import HIGHEST_SERIAL_FOLLOWED
 
 if TYPE_CHECKING:
     import socket
@@ -53,6 +56,7 @@ class Connection:
         self._pending: deque[tuple[Frame, float]] = deque(maxlen=64)
         self._silent = False
         self._refusal: bytes | None = None
+        self._news_from = float("-inf")
         self._reading = anyio.CancelScope()
 
     @property
@@ -84,6 +88,8 @@ class Connection:
         try:
             connection, peer, self._identity = peers.connect(self.path, self._outlet.allowed_uids)
         except (OSError, peers.UntrustedPeer) as error:
+            if self._discovered and isinstance(error, FileNotFoundError):
+                return False  # taken away by its program at an orderly end: nothing to warn of
             self._finish(frame, peers.describe_failure(error))
             return not (self._discovered and self._is_gone(error))
         self._refusals = 0
@@ -92,8 +98,6 @@ class Connection:
         return True
 
     def _is_gone(self, error: Exception) -> bool:
-        if isinstance(error, FileNotFoundError):
-            return True
         if not isinstance(error, ConnectionRefusedError):
             return False
         self._refusals += 1
@@ -224,15 +228,24 @@ class Connection:
 
     def _take_request(self, request: wire.RefreshRequest) -> None:
         reason = self._outlet.on_refresh_request(request.serial)
-        self._outlet.log.info(
-            "a receiver asks for a refresh",
-            path=str(self.path),
-            serial=request.serial,
-            refused=reason,
-        )
+        if reason is None or self._is_news():
+            self._outlet.log.info(
+                "a receiver asks for a refresh",
+                path=str(self.path),
+                serial=request.serial,
+                refused=reason,
+            )
         if reason is not None:
             self._refusal = wire.encode_refresh_refused(reason)
             self.wake()
+
+    def _is_news(self) -> bool:
+        # A program whose token is not why its API refuses asks at every call.
+        now = self._outlet.clock.boot()
+        if now < self._news_from:
+            return False
+        self._news_from = now + FIRST_REQUEST_GAP
+        return True
 
     def _take_acceptance(
         self, reply: wire.Accepted, frame: Frame | None, latency: float | None
@@ -268,6 +281,8 @@ class Connection:
             self._note(error)
         elif reply.code in _FINAL_REFUSALS:
             self._reject(frame, error)
+        elif reply.serial is not None and reply.serial > HIGHEST_SERIAL_FOLLOWED:
+            self._finish(frame, f"{error}. {self._way_down(reply.serial)}")
         elif self._must_jump(reply):
             self._note(error)
         else:
@@ -282,6 +297,13 @@ class Connection:
             return False
         raise_serial(reply.serial)
         return True
+
+    def _way_down(self, serial: int) -> str:
+        return (
+            f"It holds serial {serial}, higher than any of a sender's, and takes no lower one. "
+            "Send it the token without a serial, then it takes the next ones too: tokenrelay show "
+            f"{self._outlet.account_name} | tokenrelay send - --force --to {quote(str(self.path))}"
+        )
 
     def _reject(self, frame: Frame | None, error: str) -> None:
         if frame is not None:

@@ -30,7 +30,8 @@ from tokenrelay.sender.errors import (
 if TYPE_CHECKING:
     import socket
     from pathlib import Path
-    from types import TracebackType
+
+    from structlog.typing import FilteringBoundLogger
 
 SOCKET_NAME, LOCK_NAME = "sender.sock", "sender.lock"
 MAXIMUM_REQUEST_BYTES = 65_536
@@ -64,12 +65,15 @@ class ControlServer:
     """The control socket of one runtime directory, held from `with` to its end.
 
     Entering raises SenderRuns where another process holds it, SenderError where the directory
-    cannot be used. `handlers`: by command; what they raise as SenderError becomes the reply.
+    cannot be used. `handlers`: by command; what they raise as SenderError becomes the reply, all
+    else is logged and called a fault of the sender.
     """
 
-    def __init__(self, runtime: Path, handlers: Mapping[str, Handler]) -> None:
+    def __init__(
+        self, runtime: Path, handlers: Mapping[str, Handler], *, log: FilteringBoundLogger
+    ) -> None:
         self.path: Path = runtime / SOCKET_NAME
-        self._handlers = handlers
+        self._handlers, self._log = handlers, log
 
     def __enter__(self) -> Self:
         try:
@@ -87,12 +91,7 @@ class ControlServer:
             self._identity = peers.identify(self.path)
             self._owned = stack.pop_all()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         with self._owned:
             if peers.identify(self.path) == self._identity:
                 self.path.unlink(missing_ok=True)
@@ -101,15 +100,7 @@ class ControlServer:
         """Answer requests until cancelled, each on its own."""
         async with anyio.create_task_group() as group:
             while True:
-                await anyio.wait_readable(self._socket)
-                try:
-                    connection, _ = self._socket.accept()
-                except BlockingIOError:
-                    continue
-                except OSError:
-                    # Out of descriptors: wait for some, do not spin on the listener.
-                    await anyio.sleep(0.1)
-                    continue
+                connection, _ = await peers.accept(self._socket)
                 group.start_soon(self._serve, connection)
 
     async def _serve(self, connection: socket.socket) -> None:
@@ -126,7 +117,7 @@ class ControlServer:
         try:
             request = json.loads(line)
             handler = self._handlers[request["command"]]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             known = ", ".join(sorted(self._handlers))
             return _refuse("usage", f"a request is one JSON line with a command of: {known}")
         try:
@@ -134,6 +125,10 @@ class ControlServer:
         except SenderError as error:
             code = next((code for kind, code in _CODES if isinstance(error, kind)), "failed")
             return _refuse(code, str(error), error.exit_code)
+        except Exception:
+            # One request must not end the sender.
+            self._log.exception("request failed by a fault of ours", command=request["command"])
+            return _refuse("failed", "a fault of the sender's own kept it from this; see its log")
 
 
 def call(

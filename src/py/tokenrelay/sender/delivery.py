@@ -17,7 +17,7 @@ from tokenrelay.sender.connection import Connection
 from tokenrelay.sender.inotify import DirectoryWatch, Follower
 from tokenrelay.sender.meter import NO_METER, Meter
 from tokenrelay.sender.outlet import Frame, Outlet, ReceiverState
-from tokenrelay.sender.socket_names import is_receiver
+from tokenrelay.sender.socket_names import is_receiver, receivers_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -43,7 +43,8 @@ class Delivery:
     `runtime_directories`: where receivers of the account are discovered, below RUNTIME/ACCOUNT.
     `fixed_paths`: sockets named by the configuration. `allow_uids`: uids besides ours that may
     listen. `on_refresh_request(serial)`: returns None, or why there will be no refresh.
-    `raise_serial(serial)`: told when a receiver holds this serial and refuses ours as older.
+    `raise_serial(serial)`: told when a receiver holds this serial and refuses ours as older,
+    up to HIGHEST_SERIAL_FOLLOWED.
     `watch`: tells of new receivers at once; without it they are looked for every second.
     """
 
@@ -74,6 +75,7 @@ class Delivery:
         self._changed = anyio.Event()
         self._started = anyio.Event()
         self._outlet = Outlet(
+            account_name=account_name,
             allowed_uids=frozenset(allow_uids),
             on_refresh_request=on_refresh_request,
             raise_serial=raise_serial,
@@ -150,7 +152,9 @@ class Delivery:
         ]
         if follower is not None:
             follower.follow({*self._directories, *(path.parent for path in self._fixed)})
-        for path in (*self._fixed, *_find_receivers(usable)):
+        # One that is gone since it was prepared has none: the watch tells when it is back.
+        found = [path for directory in usable for path in receivers_in(directory)]
+        for path in (*self._fixed, *found):
             if known := self._connections.get(path):
                 known.check_path()
             else:
@@ -201,13 +205,3 @@ def _landmarks(directories: Collection[Path], fixed: Collection[Path]) -> frozen
     """The paths whose coming or going means: look again."""
     bases = (base for path in (*directories, *fixed) for base in path.parents)
     return frozenset((*directories, *fixed, *bases))
-
-
-def _find_receivers(directories: Collection[Path]) -> list[Path]:
-    found: list[Path] = []
-    for directory in directories:
-        try:
-            found.extend(path for path in directory.iterdir() if is_receiver(path.name))
-        except OSError:
-            continue  # Gone since it was prepared: the watch tells when it is back.
-    return found

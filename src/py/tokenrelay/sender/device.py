@@ -14,8 +14,7 @@ from tokenrelay.sender.oauth_response import Kind, Outcome, clean, parse_object,
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tokenrelay.sender.attempt import Sleep
-    from tokenrelay.sender.clock import Clock
+    from tokenrelay.sender.clock import Clock, Sleep
     from tokenrelay.sender.http_client import Answer
     from tokenrelay.sender.login import Login
     from tokenrelay.sender.tokens import TokenSet

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,16 +20,24 @@ class ConfigurationError(SenderError):
     exit_code = 3
 
 
+class CredentialsMissing(ConfigurationError):
+    """The configuration needs credentials, which systemd gives to its units alone."""
+
+
 class LoginNeeded(SenderError):
     """The provider takes the refresh token no more, or there is none."""
 
     exit_code = 4
 
-    def __init__(self, account: str, cause: str, *, lost_rotation: bool = False) -> None:
-        super().__init__(f"{account}: {cause}. Log in again: tokenrelay login {account}")
-        self.account = account
-        self.cause = cause
+    def __init__(self, message: str, *, lost_rotation: bool = False) -> None:
+        super().__init__(message)
         self.lost_rotation = lost_rotation
+
+    @classmethod
+    def of(cls, account: str, cause: str, *, lost_rotation: bool = False) -> Self:
+        """The error that names the command to log in with."""
+        message = f"{account}: {cause}. Log in again: tokenrelay login {account}"
+        return cls(message, lost_rotation=lost_rotation)
 
 
 class NobodyReceived(SenderError):
@@ -44,6 +52,14 @@ class VaultError(SenderError):
     def __init__(self, path: Path, cause: str) -> None:
         super().__init__(f"{path}: {cause}")
         self.path = path
+
+
+class TokenFileDamaged(VaultError):
+    """It holds no login of this account: only a copy of it, or a new login, helps."""
+
+
+class TokenFileSealed(VaultError):
+    """It is encrypted, or to be, and its key cannot be had now; asking for it may ask a person."""
 
 
 class VaultBusy(VaultError):

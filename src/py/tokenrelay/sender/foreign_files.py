@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tokenrelay.sender.errors import SenderError
-from tokenrelay.sender.tokens import FIRST_IMPOSSIBLE_SECOND, TokenSet, is_token
+from tokenrelay.sender.tokens import FIRST_IMPOSSIBLE_SECOND, HiddenFields, TokenSet, is_token
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +28,7 @@ SCHWABDEV_QUERY = (
 )
 
 
-class _PlainLogin(msgspec.Struct):
+class _PlainLogin(HiddenFields, msgspec.Struct):
     access_token: str
     expires_at: int | float | None = None
     refresh_token: str | None = None
@@ -44,7 +44,7 @@ class _SchwabPyFile(msgspec.Struct):
     creation_timestamp: int | float
 
 
-class _Keys(msgspec.Struct):
+class _Keys(HiddenFields, msgspec.Struct):
     token: Any = None
     creation_timestamp: Any = None
 

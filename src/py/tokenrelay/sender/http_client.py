@@ -79,11 +79,13 @@ async def exchange(
                     extensions={"trace": attempt.trace},
                 ) as response,
             ):
-                return await attempt.read(response)
+                await attempt.read(response)
+        cause = ""
     except (httpx.TimeoutException, TimeoutError):
-        raise attempt.failed(f"no answer within {deadline:g} s") from None
+        cause = f"no answer within {deadline:g} s"
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError) as error:
-        raise attempt.failed(f"{type(error).__name__}: {error}") from None
+        cause = f"{type(error).__name__}: {error}"
+    return attempt.conclude(cause)
 
 
 class _Attempt:
@@ -91,24 +93,31 @@ class _Attempt:
 
     def __init__(self) -> None:
         self._sent, self._status, self._raw = False, 0, bytearray()
+        self._answer: Answer | None = None
 
     async def trace(self, event: str, _info: Mapping[str, Any]) -> None:
         """The transport's report; from the first header byte on, the server may have acted."""
         if event.endswith(".send_request_headers.started"):
             self._sent = True
 
-    async def read(self, response: httpx.Response) -> Answer:
+    async def read(self, response: httpx.Response) -> None:
         self._status, self._sent = response.status_code, True
         headers = {key.lower(): value for key, value in response.headers.items()}
         async for chunk in response.aiter_raw():
             self._raw += chunk
             if len(self._raw) > MAXIMUM_BODY_BYTES:
-                return Answer(self._status, headers, None)
+                self._answer = Answer(self._status, headers, None)
+                return
         body = decode_body(bytes(self._raw), headers.get("content-encoding", ""))
-        return Answer(self._status, headers, body)
+        self._answer = Answer(self._status, headers, body)
 
-    def failed(self, cause: str) -> NoAnswerError:
-        return NoAnswerError(cause, sent=self._sent, status=self._status, partial=bytes(self._raw))
+    def conclude(self, cause: str) -> Answer:
+        """The answer if it is whole, however its connection ended, since it may hold the only copy
+        of a refresh token; else NoAnswerError with ``cause``."""
+        if self._answer is None:
+            partial = bytes(self._raw)
+            raise NoAnswerError(cause, sent=self._sent, status=self._status, partial=partial)
+        return self._answer
 
 
 def decode_body(raw: bytes, encoding: str) -> bytes | None:

@@ -56,7 +56,7 @@ class InService:
         """Put ``stored`` in service, and return its lease."""
         token = self._completed(stored)
         for secret in (token.access_token, token.refresh_token):
-            redactor.register(secret)
+            redactor.register(secret, owner=self._account.name)
         lease = schedule.lease(
             Instant.now(self._clock),
             expires_at=token.expires_at,
@@ -72,7 +72,7 @@ class InService:
 
     def raise_serial(self, floor: int) -> None:
         """A receiver holds a token of serial ``floor``: ours is published again above it."""
-        if self.token is not None and self.token.serial <= floor < 2**62:
+        if self.token is not None and self.token.serial <= floor:
             self._log.warning("serial raised: the token file was older than a receiver")
             self.token = self.token.replace(serial=next_serial(floor, self._clock.wall()))
             self._publish_valid()

@@ -18,7 +18,6 @@ from tokenrelay.sender.libc import check, libc
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
-    from types import TracebackType
 
 _MOVED_FROM, _MOVED_TO = 0x40, 0x80
 _CREATE, _DELETE = 0x100, 0x200
@@ -42,12 +41,7 @@ class DirectoryWatch:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         os.close(self._descriptor)
 
     async def run(self) -> None:

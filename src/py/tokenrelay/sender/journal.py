@@ -27,8 +27,8 @@ class Intent(msgspec.Struct, frozen=True):
     boot_id: str
 
     def age(self, clock: Clock) -> float:
-        """Seconds since then; by the wall clock only if the machine was started anew."""
-        if self.boot_id == current_boot_id():
+        """Seconds since then; by the wall clock only if the machine may have been started anew."""
+        if is_this_boot(self.boot_id):
             return clock.boot() - self.boot
         return max(0.0, clock.wall() - self.wall)
 
@@ -44,7 +44,7 @@ class Pause(msgspec.Struct, frozen=True):
     def left(self, clock: Clock) -> float:
         """Seconds still to wait, 0 once it is over. A clock that was set does not prolong it; one
         that is behind after a start of the machine says nothing, and ends it."""
-        if self.boot_id == current_boot_id():
+        if is_this_boot(self.boot_id):
             passed = clock.boot() - self.boot
         else:
             passed = clock.wall() - self.wall
@@ -100,6 +100,19 @@ def current_boot_id() -> str:
         return BOOT_ID.read_text().strip()
     except OSError:
         return ""
+
+
+def is_this_boot(boot_id: str) -> bool:
+    """Whether ``boot_id`` is known, and of this start of the machine: else times since boot say
+    nothing, and after a start soon look like the future."""
+    return boot_id != "" and boot_id == current_boot_id()
+
+
+def recoverable(journal: Journal, token: TokenSet, grace: float, clock: Clock) -> bool:
+    """Whether an answer may have been lost that can still be asked for again: the provider takes
+    a replaced refresh token for ``grace`` seconds more."""
+    intent = pending_intent(journal, token)
+    return intent is not None and intent.age(clock) < grace
 
 
 def pending_intent(journal: Journal, token: TokenSet) -> Intent | None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     _Log = Callable[["JournalLogger", bytes], None]
 
 JOURNAL = "/run/systemd/journal/socket"
+_DATAGRAM = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK
 PRIORITIES = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}  # syslog(3)
 # A datagram larger than the socket's buffer is refused: 212,992 bytes by default, socket(7).
 LONGEST_VALUE = 65_536
@@ -53,18 +54,24 @@ def render(_logger: WrappedLogger, _method: str, event: EventDict) -> bytes:
 
 
 class JournalLogger:
-    """Writes rendered records; what the journal does not take goes to ``fallback``."""
+    """Writes rendered records; what the journal refuses goes to ``fallback``, which must not raise.
 
-    def __init__(self, fallback: TextIO) -> None:
+    Never waits: a record is lost while the journal's queue is full.
+    """
+
+    def __init__(self, fallback: Callable[[str], None]) -> None:
         self._fallback = fallback
 
     def msg(self, record: bytes) -> None:
         # A socket for each: records are rare, and the journal may have been started anew.
         try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as connection:
+            with socket.socket(socket.AF_UNIX, _DATAGRAM) as connection:
                 connection.sendto(record, JOURNAL)
+        except BlockingIOError:
+            # Standard error is the same journal's, and would wait for it.
+            return
         except OSError:
-            print(_message(record), file=self._fallback, flush=True)
+            self._fallback(_message(record))
 
     debug: ClassVar[_Log] = msg
     info: ClassVar[_Log] = msg

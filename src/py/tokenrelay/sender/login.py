@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
 from anyio.to_thread import run_sync
 
-from tokenrelay.sender.attempt import Sleep, login_end
+from tokenrelay.sender.attempt import login_end
 from tokenrelay.sender.errors import ConfigurationError, SenderError, VaultError
 from tokenrelay.sender.logs import redactor
 from tokenrelay.sender.oauth_response import Kind, Outcome, TokenResponse
 from tokenrelay.sender.tokens import TokenSet, fingerprint
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-    from tokenrelay.sender.clock import Clock
+    from tokenrelay.sender.clock import Clock, Sleep
     from tokenrelay.sender.config import Account
     from tokenrelay.sender.oauth import TokenEndpoint
     from tokenrelay.sender.vault import Vault
 
 # A code lives about 30 s (Schwab); asked again only where the provider did nothing.
 CODE_PAUSES = (1.0, 3.0, 6.0)
+# A sender holds the lock while it waits for its provider.
+LOCK_PATIENCE, SAVE_AGAIN = 5.0, 1.0
 
 
 class Login:
@@ -35,10 +38,12 @@ class Login:
         vault: Vault,
         *,
         clock: Clock,
+        note: Callable[[str], None],
         sleep: Sleep = anyio.sleep,
     ) -> None:
         self.account: Account = account
         self.endpoint: TokenEndpoint = endpoint
+        self._note = note
         self._vault, self._clock, self._sleep = vault, clock, sleep
 
     def working(self) -> TokenSet | None:
@@ -99,14 +104,29 @@ class Login:
             raise failure(self.account, outcome)
         token = self._token_set(outcome.token, began)
         for secret in (token.access_token, token.refresh_token):
-            redactor.register(secret)
+            redactor.register(secret, owner=self.account.name)
         if token.refresh_token is None and self.working() is not None:
             raise SenderError(
                 f"{self.account.name}: the provider granted no refresh token, so the login that is "
                 "stored was kept. Ask for one: add the scope offline_access, or what this provider "
                 "wants instead, to authorize_url (as ?access_type=offline&prompt=consent)"
             )
-        return await run_sync(self._vault.store, token)
+        return await self._store(token)
+
+    async def _store(self, token: TokenSet) -> TokenSet:
+        """Saves a login that cannot be had again, until it is saved or the user gives it up."""
+        told = None
+        while True:
+            try:
+                return await run_sync(partial(self._vault.store, token, timeout=LOCK_PATIENCE))
+            except VaultError as error:
+                if str(error) != told:
+                    told = str(error)
+                    self._note(
+                        f"{self.account.name}: logged in, but not saved yet: {told}. "
+                        "Trying again until it is saved; Ctrl-C twice gives this login up"
+                    )
+            await self._sleep(SAVE_AGAIN)
 
     def _token_set(self, response: TokenResponse, began: float) -> TokenSet:
         granted, span = int(began), self.account.login_lifetime

@@ -9,7 +9,7 @@ import anyio
 
 from tokenrelay.sender.errors import SenderError
 from tokenrelay.sender.http_client import NoAnswerError
-from tokenrelay.sender.oauth_response import LONGEST_DETAIL, clean, parse_object
+from tokenrelay.sender.oauth_response import parse_object, presentable_text
 
 if TYPE_CHECKING:
     from tokenrelay.sender.config import Account
@@ -46,27 +46,29 @@ async def log_out(
 
 async def _revoke(account: Account, endpoint: TokenEndpoint, refresh_token: str) -> bool:
     """False where the provider offers no revocation."""
+    form = {"token": refresh_token, "token_type_hint": "refresh_token"}
+    secrets = endpoint.secrets_in(form)
     if failure := await endpoint.locate("revoke_url"):
-        raise _not_revoked(account, failure.detail)
+        raise _not_revoked(account, failure.detail, secrets)
     url = endpoint.endpoints.revoke_url
     if url is None:
         return False
-    form = {"token": refresh_token, "token_type_hint": "refresh_token"}
     try:
         answer = await endpoint.post(url, form)
     except NoAnswerError as error:
-        raise _not_revoked(account, str(error)) from None
+        raise _not_revoked(account, str(error), secrets) from None
     if answer.status == 200:
         return True
     told = (parse_object(answer.body) or {}).get("error")
     if told == "unsupported_token_type":  # RFC 7009 §2.2.1: it revokes no refresh tokens
         return False
-    raise _not_revoked(account, f"answer {answer.status}" + (f": {told}" if told else ""))
+    cause = f"answer {answer.status}" + (f": {told}" if told else "")
+    raise _not_revoked(account, cause, secrets)
 
 
-def _not_revoked(account: Account, cause: str) -> SenderError:
-    name = account.name
+def _not_revoked(account: Account, cause: str, secrets: list[str]) -> SenderError:
+    name, cause = account.name, presentable_text(cause, secrets)
     return SenderError(
-        f"{name}: the provider did not revoke the login ({clean(cause)[:LONGEST_DETAIL]}), so it "
+        f"{name}: the provider did not revoke the login ({cause}), so it "
         f"was left as it is. Try again, or forget it here only: tokenrelay logout {name} --local"
     )

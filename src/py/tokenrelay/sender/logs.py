@@ -7,38 +7,48 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from typing import TYPE_CHECKING, Any, TextIO
+from collections import Counter, defaultdict, deque
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import structlog
 
 from tokenrelay.sender import journald
+from tokenrelay.sender.log_stream import LossyStream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
 REDACTED = "[redacted]"
 SHORTEST_SECRET = 6  # shorter ones would eat ordinary words
-KEPT_SECRETS = 64
+KEPT_SECRETS = 8  # of one owner: four pairs of tokens
 TALKATIVE = ("httpcore", "httpcore2", "httpx", "httpx2", "authlib")
 
 
 class Redactor:
-    """Replaces registered secrets in all that is logged; remembers the last 64."""
+    """Replaces registered secrets in all that is logged; remembers each owner's last 8.
 
-    def __init__(self, secrets: Iterable[str] = ()) -> None:
-        self._secrets: dict[str, None] = {}
-        for secret in secrets:
-            self.register(secret)
+    What a text costs depends on its length, not on the number of secrets.
+    """
 
-    def register(self, secret: str | None) -> None:
-        """``secret`` never appears in the log from now on."""
-        if secret and len(secret) >= SHORTEST_SECRET:
-            self._secrets.pop(secret, None)
-            self._secrets[secret] = None
-            while len(self._secrets) > KEPT_SECRETS:
-                del self._secrets[next(iter(self._secrets))]
+    def __init__(self) -> None:
+        self._kept: dict[str, deque[str]] = defaultdict(deque)
+        self._uses: dict[int, Counter[str]] = defaultdict(Counter)  # by length
+
+    def register(self, secret: str | None, *, owner: str) -> None:
+        """``secret`` never appears in the log from now on, until ``owner`` has 8 newer ones."""
+        kept = self._kept[owner]
+        if not secret or len(secret) < SHORTEST_SECRET or secret in kept:
+            return
+        kept.append(secret)
+        self._uses[len(secret)][secret] += 1
+        if len(kept) > KEPT_SECRETS:
+            self._forget(kept.popleft())
+
+    def _forget(self, secret: str) -> None:
+        uses = self._uses[len(secret)]
+        uses[secret] -= 1
+        if not uses[secret]:
+            del uses[secret]
 
     def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
         return {key: self._clean(value) for key, value in event.items()}
@@ -51,9 +61,17 @@ class Redactor:
         if isinstance(value, list | tuple):
             return [self._clean(item) for item in value]
         text = str(value)
-        for secret in self._secrets:
+        for secret in sorted(self._found_in(text), key=len, reverse=True):
             text = text.replace(secret, REDACTED)
         return text
+
+    def _found_in(self, text: str) -> set[str]:
+        return {
+            piece
+            for length, secrets in self._uses.items()
+            for start in range(len(text) - length + 1)
+            if (piece := text[start : start + length]) in secrets
+        }
 
 
 redactor: Redactor = Redactor()
@@ -68,7 +86,8 @@ def configure_logs(
     threshold = logging.getLevelNamesMapping()[level.upper()]
     journal = journald.is_journal(stream, os.environ)
     rendering = [journald.render] if journal else _rendering(log_format, stream)
-    logger = journald.JournalLogger(stream) if journal else structlog.PrintLogger(stream)
+    lines = structlog.PrintLogger(cast("TextIO", LossyStream(stream)))
+    logger = journald.JournalLogger(lines.msg) if journal else lines
     structlog.configure(
         processors=[*_common(), redactor, *rendering],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
@@ -99,4 +118,5 @@ def _common() -> list[Processor]:
 def _rendering(log_format: str, stream: TextIO) -> list[Processor]:
     if log_format == "json":
         return [structlog.processors.JSONRenderer()]
-    return [structlog.dev.ConsoleRenderer(colors=stream.isatty())]
+    plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
+    return [structlog.dev.ConsoleRenderer(colors=stream.isatty() and not plain)]

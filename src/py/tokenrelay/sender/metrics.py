@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import socket
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from socketserver import TCPServer, ThreadingMixIn
 from typing import TYPE_CHECKING, Any, Self
 
-import anyio
 from anyio.from_thread import BlockingPortal
 
 from tokenrelay.sender import peers
@@ -33,7 +33,6 @@ except ImportError:
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from types import TracebackType
 
     from tokenrelay.sender.clock import Clock
 
@@ -58,6 +57,7 @@ class Metrics:
 
     def __init__(self, where: str, *, clock: Clock) -> None:
         self._where = where
+        self._path = Path(where) if where.startswith("/") else None
         self._registry = CollectorRegistry()
         self._clock = clock
         self._counts = _Counts(self._registry)
@@ -68,7 +68,7 @@ class Metrics:
 
     def __enter__(self) -> Self:
         try:
-            self._server = _Server(_listen(self._where), self._registry)
+            self._server = _Server(self._listen(), self._registry)
         except OSError as error:
             raise SenderError(
                 f"sender.metrics: nothing can listen at {self._where}: {error.strerror}. See who "
@@ -76,15 +76,21 @@ class Metrics:
             ) from None
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._server.server_close()
-        if self._where.startswith("/"):
-            Path(self._where).unlink(missing_ok=True)
+        if self._path is not None and peers.identify(self._path) == self._identity:
+            self._path.unlink(missing_ok=True)
+
+    def _listen(self) -> socket.socket:
+        if self._path is not None:
+            listener = peers.listen(self._path)
+            self._identity = peers.identify(self._path)
+            return listener
+        host, port = split_address(self._where)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.create_server((host, port), family=family)
+        listener.setblocking(False)
+        return listener
 
     def meter(self, account: str) -> AccountMeter:
         """What is told of the events of one account."""
@@ -96,9 +102,7 @@ class Metrics:
             collector = _Collector(lambda: portal.call(status), self._clock)
             self._registry.register(collector)
             while True:
-                await anyio.wait_readable(self._server.socket)
-                # A thread of its own for each, so that a slow client holds nobody up.
-                self._server.handle_request()
+                self._server.serve(*await peers.accept(self._server.socket))
 
 
 class AccountMeter:
@@ -129,37 +133,32 @@ class _Counts:
     """What is counted as it happens."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.refreshes: Counter = Counter(
+        count = partial(Counter, registry=registry)
+        measure = partial(Histogram, registry=registry)
+        self.refreshes: Counter = count(
             "tokenrelay_refresh_attempts",
             "Requests to the token endpoint, by what became of them",
             ["account", "outcome"],
-            registry=registry,
         )
-        self.refresh_seconds: Histogram = Histogram(
+        self.refresh_seconds: Histogram = measure(
             "tokenrelay_refresh_duration_seconds",
             "How long requests to the token endpoint took",
             ["account"],
             buckets=REFRESH_BUCKETS,
-            registry=registry,
         )
-        self.deliveries: Counter = Counter(
-            "tokenrelay_deliveries",
-            "Tokens that a receiver took",
-            ["account"],
-            registry=registry,
+        self.deliveries: Counter = count(
+            "tokenrelay_deliveries", "Tokens that a receiver took", ["account"]
         )
-        self.delivery_seconds: Histogram = Histogram(
+        self.delivery_seconds: Histogram = measure(
             "tokenrelay_delivery_latency_seconds",
             "From sending a token to the receiver's answer",
             ["account"],
             buckets=DELIVERY_BUCKETS,
-            registry=registry,
         )
-        self.rejects: Counter = Counter(
+        self.rejects: Counter = count(
             "tokenrelay_delivery_rejects",
             "Tokens that a receiver did not take, by its code",
             ["account", "code"],
-            registry=registry,
         )
 
 
@@ -212,16 +211,6 @@ _GAUGES: tuple[tuple[str, str, Callable[[dict[str, Any], float], float | None]],
 )
 
 
-def _listen(where: str) -> socket.socket:
-    if where.startswith("/"):
-        return peers.listen(Path(where))
-    host, port = split_address(where)
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.create_server((host, port), family=family)
-    listener.setblocking(False)
-    return listener
-
-
 class _Handler(MetricsHandler):
     timeout = SCRAPE_SECONDS
 
@@ -231,13 +220,19 @@ class _Server(ThreadingMixIn, TCPServer):
 
     daemon_threads = True
     block_on_close = False
-    timeout = 0
 
     def __init__(self, listener: socket.socket, registry: CollectorRegistry) -> None:
         handler = type("Handler", (_Handler,), {"registry": registry})
         super().__init__(listener.getsockname(), handler, bind_and_activate=False)
         self.socket.close()
         self.socket = listener
+
+    def serve(self, request: socket.socket, address: Any) -> None:
+        """Answer on a thread of its own, so that a slow client holds nobody up."""
+        try:
+            self.process_request(request, address)
+        except RuntimeError:  # no thread to be had
+            self.shutdown_request(request)
 
     def handle_error(self, *_: Any) -> None:
         """Nothing: a client that went away is its own affair."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote_plus, urlencode
+from urllib.parse import quote_plus, urlencode, urlsplit
 
 from authlib.oauth2.auth import ClientAuth
 
@@ -46,7 +46,8 @@ class TokenEndpoint:
         self._clock = clock or SystemClock()
         self._endpoints = configured_endpoints(account)
         self._asked_issuer = account.issuer is None
-        redactor.register(self._secret)
+        # Not among the account's tokens: it outlives them.
+        redactor.register(self._secret, owner=f"{account.name} client")
 
     @property
     def endpoints(self) -> Endpoints:
@@ -62,36 +63,46 @@ class TokenEndpoint:
             self._endpoints = await discover(self._account, self._client_factory)
             self._asked_issuer = True
         except NoAnswerError as error:
-            return lost_answer(str(error), sent=False)
+            return lost_answer(_no_answer(str(self._account.issuer), error), sent=False)
         except ValueError as error:
             return Outcome(Kind.MISCONFIGURED, str(error), unsent=True)
         return None
 
-    async def refresh(self, refresh_token: str) -> Outcome:
-        """Spends ``refresh_token`` in one request."""
+    async def refresh(self, refresh_token: str, *, deadline: float | None = None) -> Outcome:
+        """Spends ``refresh_token`` in one request; ``deadline`` as for `request`."""
         form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
         began = time.perf_counter()
-        outcome = await self.request(form)
+        outcome = await self.request(form, deadline=deadline)
         self._meter.refreshed(outcome.kind.value, time.perf_counter() - began)
         return outcome
 
-    async def request(self, form: Mapping[str, str]) -> Outcome:
-        """One POST of ``form`` with the client's authentication; raises nothing."""
+    async def request(self, form: Mapping[str, str], *, deadline: float | None = None) -> Outcome:
+        """One POST of ``form`` with the client's authentication; raises nothing. ``deadline``:
+        seconds, else the account's ``timeout``."""
         if failure := await self.locate():
             return failure
-        secrets = [form[key] for key in SECRET_FIELDS if key in form] + [self._secret]
+        url = str(self._endpoints.token_url)
         try:
-            answer = await self.post(str(self._endpoints.token_url), form)
+            answer = await self.post(url, form, deadline=deadline)
         except NoAnswerError as error:
             outcome = lost_answer(
-                str(error), sent=error.sent, status=error.status, partial=error.partial
+                _no_answer(url, error),
+                sent=error.sent,
+                status=error.status,
+                partial=error.partial,
             )
         else:
             now = self._clock.wall()
             outcome = classify(answer.status, answer.headers, answer.body, now)
-        return presentable(outcome, secrets)
+        return presentable(outcome, self.secrets_in(form))
 
-    async def post(self, url: str, form: Mapping[str, str]) -> Answer:
+    def secrets_in(self, form: Mapping[str, str]) -> list[str]:
+        """What a provider may echo of a request and nobody else may read."""
+        return [form[key] for key in SECRET_FIELDS if key in form] + [self._secret]
+
+    async def post(
+        self, url: str, form: Mapping[str, str], *, deadline: float | None = None
+    ) -> Answer:
         """As `request`, to another endpoint of the provider; NoAnswerError where none came."""
         headers, body = self._authenticated(url, urlencode(form))
         return await exchange(
@@ -99,7 +110,7 @@ class TokenEndpoint:
             url,
             headers=headers,
             content=body.encode("ascii"),
-            deadline=self._account.timeout,
+            deadline=self._account.timeout if deadline is None else deadline,
             client_factory=self._client_factory,
         )
 
@@ -117,3 +128,7 @@ class TokenEndpoint:
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
         _, headers, body = prepare("POST", url, headers, body)
         return headers, body
+
+
+def _no_answer(url: str, error: NoAnswerError) -> str:
+    return f"{urlsplit(url).netloc}: {error}"

@@ -124,10 +124,14 @@ def clean(text: str) -> str:
 
 def presentable(outcome: Outcome, secrets: Iterable[str]) -> Outcome:
     """``outcome`` with a short detail without ``secrets``, which a provider may echo."""
-    detail = outcome.detail
+    return replace(outcome, detail=presentable_text(outcome.detail, secrets))
+
+
+def presentable_text(text: str, secrets: Iterable[str]) -> str:
+    """A provider's text, short and on one line, without ``secrets``."""
     for secret in filter(None, secrets):
-        detail = detail.replace(secret, "[redacted]")
-    return replace(outcome, detail=detail[:LONGEST_DETAIL])
+        text = text.replace(secret, "[redacted]")
+    return clean(text)[:LONGEST_DETAIL]
 
 
 def _success(fields: dict[str, Any] | None, rescued: str | None, body: bytes | None) -> Outcome:

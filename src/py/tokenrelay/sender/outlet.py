@@ -42,6 +42,7 @@ class ReceiverState:
 class Outlet:
     """What all receivers of one account share."""
 
+    account_name: str
     allowed_uids: frozenset[int]
     on_refresh_request: Callable[[int], str | None]
     raise_serial: Callable[[int], None] | None

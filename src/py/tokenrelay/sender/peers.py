@@ -6,13 +6,14 @@ A path in a shared directory can be squatted, so the kernel's word on the proces
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import stat
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
@@ -86,10 +87,12 @@ def connect(
 
 
 def listen(path: Path) -> socket.socket:
-    """A private listening socket at the path, non-blocking; replaces what is there.
+    """A private listening socket at the path, non-blocking; replaces one of a program that is gone.
 
-    Bound beside it and renamed, so that whoever sees the socket can connect.
+    Bound beside it and renamed, so that whoever sees the socket can connect. OSError where anything
+    else is there.
     """
+    _check_replaceable(path)
     hidden = path.with_name(f".{path.name}")
     hidden.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
@@ -138,6 +141,19 @@ def program_of(pid: int) -> str | None:
         return None
 
 
+async def accept(listener: socket.socket) -> tuple[socket.socket, Any]:
+    """The next connection of a non-blocking listener, and its address; waits for it."""
+    while True:
+        await anyio.wait_readable(listener)
+        try:
+            return listener.accept()
+        except BlockingIOError:
+            continue
+        except OSError:
+            # Out of descriptors: wait for some, do not spin on the listener.
+            await anyio.sleep(0.1)
+
+
 def is_alive(pid: int) -> bool:
     """Return whether a process of this number exists, whoever owns it."""
     try:
@@ -147,6 +163,23 @@ def is_alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def _check_replaceable(path: Path) -> None:
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(status.st_mode):
+        raise FileExistsError(errno.EEXIST, "what is there is no socket, and is left alone")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
+        try:
+            probe.connect(os.fspath(path))
+        except (FileNotFoundError, ConnectionRefusedError):
+            return
+        except OSError:
+            pass  # a full queue, a datagram socket, another user's: somebody's all the same
+    raise OSError(errno.EADDRINUSE, "another program listens there")
 
 
 def _check_file(path: Path, allowed_uids: Collection[int]) -> FileIdentity:

@@ -2,35 +2,39 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import anyio
-from anyio.to_thread import run_sync
 
 from tokenrelay.sender import schedule, verdict
-from tokenrelay.sender.attempt import Sleep, Spender, Spent
+from tokenrelay.sender.attempt import Spender, Spent
 from tokenrelay.sender.errors import (
     ConfigurationError,
     LoginNeeded,
     RefreshFailed,
     SenderError,
+    TokenFileSealed,
     VaultBusy,
     VaultError,
 )
+from tokenrelay.sender.file_watch import FileWatch
 from tokenrelay.sender.in_service import InService
-from tokenrelay.sender.journal import pending_intent
+from tokenrelay.sender.journal import recoverable
 from tokenrelay.sender.refresher_state import Phase, RefresherState
+from tokenrelay.sender.saving import Saver
 from tokenrelay.sender.schedule import Instant, RequestPace
+from tokenrelay.sender.turns import ProviderTurns
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
     from random import Random
 
     from structlog.typing import FilteringBoundLogger
 
-    from tokenrelay.sender.clock import Clock
+    from tokenrelay.sender.clock import Clock, Sleep
     from tokenrelay.sender.config import Account
+    from tokenrelay.sender.journal import Journal
     from tokenrelay.sender.oauth import TokenEndpoint
     from tokenrelay.sender.schedule import Lease
     from tokenrelay.sender.tokens import TokenSet
@@ -39,8 +43,8 @@ if TYPE_CHECKING:
 LOOK_SECONDS = 1.0  # how soon a new login is noticed where one is needed
 MISCONFIGURED_WAIT = 900.0
 LOCK_POLL, LOCK_PATIENCE = 0.05, 30.0
-SAVE_AGAIN, SAVE_PATIENCE = 1.0, 10.0
-SIGN_OF_LIFE = 10.0  # while others take their turns
+SEALED_WAIT = 60.0  # between two questions that a person may have to answer
+SAVE_PATIENCE = 10.0
 
 
 class Refresher:
@@ -61,32 +65,37 @@ class Refresher:
         random: Random,
         log: FilteringBoundLogger,
         sleep: Sleep = anyio.sleep,
-        turns: anyio.CapacityLimiter | None = None,
+        turns: ProviderTurns | None = None,
     ) -> None:
         self._account, self._vault = account, vault
-        self._turns = turns or anyio.CapacityLimiter(1)
+        self._turns = turns or ProviderTurns()
         self._clock, self._random, self._sleep = clock, random, sleep
         self._log = log.bind(account=account.name)
-        self._spender = Spender(account, endpoint, clock=clock, sleep=sleep, log=self._log)
+        self._spender = Spender(
+            account, endpoint, disk=self._turns.disk, clock=clock, sleep=sleep, log=self._log
+        )
+        self._saver = Saver(account.name, vault, disk=self._turns.disk, sleep=sleep, log=self._log)
         self._held = InService(account, publish=publish, clock=clock, random=random, log=self._log)
         self._phase: Phase = "ok"
         self._last_error: str | None = None
         self._last_refresh_at: float | None = None
         self._refreshes = self._failures = 0
         self._retry_at: float | None = None  # boot seconds
-        self._seen: object = self  # the token file's version; nothing seen yet
-        self._wanted = self._unusable = self._running = False
+        self._file = FileWatch(vault, clock=clock, sleep=sleep)
+        self._wanted = False
+        self._running: bool | None = None  # no loop was begun yet
         self._pace = RequestPace()
         self._wake = anyio.Event()
         self._busy = anyio.Lock()
+        self._refused = anyio.Event()  # set while the disk takes no new token
 
     @property
     def state(self) -> RefresherState:
         """What `tokenrelay status` shows."""
-        wait = self._until_next() if self._held.lease and not self._needs_login else None
+        wait = self._until_refresh()
         return RefresherState(
             token=self._held.token,
-            phase=self._phase,
+            phase="stopped" if self._running is False else self._phase,
             last_error=self._last_error,
             last_refresh_at=self._last_refresh_at,
             next_refresh_at=None if wait is None else self._clock.wall() + max(0.0, wait),
@@ -94,17 +103,28 @@ class Refresher:
             failures=self._failures,
         )
 
+    @property
+    def awaits_answer(self) -> bool:
+        """Whether a request is under way, or its answer being saved."""
+        return self._spender.awaits_answer
+
+    @property
+    def unsaved(self) -> bool:
+        """Whether a new token is in memory alone, or is just being saved."""
+        return self._vault.unsaved
+
     async def run(self) -> None:
         """Until cancelled. Failures are in the log and in `state`, never raised."""
         self._running = True
         try:
-            self._look()
+            await self._look()
             self._resume()
             while True:
                 await self._pause(schedule.sleep_for(self._until_next()))
                 await self._tick()
         finally:
-            self._phase, self._running = "stopped", False
+            await self._save_last()
+            self._running = False
 
     async def refresh_now(self, *, reason: str) -> TokenSet:
         """Refreshes at once and returns the new token; joins a refresh already running.
@@ -112,23 +132,33 @@ class Refresher:
         SenderError says why not. Our own pace does not count, the provider's Retry-After does.
         """
         self._log.info("refresh asked", reason=reason)
-        if self._held.token is None:
-            self._look()
         try:
             return await self._refresh(forced=True)
         finally:
             self._wake.set()
+            if not self._running:
+                await self._save_last()
 
-    async def settle(self) -> None:
-        """Wait until no refresh is in flight, whoever asked for it."""
-        async with self._busy:
-            pass
+    async def settle(self) -> bool:
+        """Wait until no refresh is in flight, whoever asked for it. False: a new token is in memory
+        alone, since its disk refuses it; that may last."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._stop_where_refused, tasks.cancel_scope)
+            async with self._busy:
+                tasks.cancel_scope.cancel()
+        return not self._vault.unsaved
+
+    async def _stop_where_refused(self, scope: anyio.CancelScope) -> None:
+        await self._refused.wait()
+        scope.cancel()
 
     def request(self, serial: int) -> str | None:
         """A receiver says that the API refused the token of ``serial``.
 
         None: a newer token is there or on its way; else the reason why not.
         """
+        if self._file.unusable:
+            return "the token file cannot be used now; see: tokenrelay status"
         if self._held.token is None or self._needs_login:
             return f"a login is needed: tokenrelay login {self._account.name}"
         if self._held.token.serial > serial or self._wanted or self._busy.locked():
@@ -157,8 +187,14 @@ class Refresher:
 
     def _until_next(self) -> float:
         """Seconds until the loop has something to do."""
-        if self._held.lease is None or self._needs_login:
-            return LOOK_SECONDS
+        wait = self._until_refresh()
+        return LOOK_SECONDS if wait is None else wait
+
+    def _until_refresh(self) -> float | None:
+        """Seconds until a refresh; None where only another token file, or one that can be read
+        again, makes one possible."""
+        if self._held.lease is None or self._needs_login or self._file.unusable:
+            return None
         now = Instant.now(self._clock)
         wait = 0.0 if self._wanted else self._held.lease.until_due(now)
         return wait if self._retry_at is None else max(wait, self._retry_at - now.boot)
@@ -175,73 +211,86 @@ class Refresher:
         scope.cancel()
 
     async def _tick(self) -> None:
-        if self._looks_different() and not self._busy.locked():
-            self._look()
-        if self._held.lease is None or self._needs_login or self._until_next() > 0:
+        if self._file.looks_different:
+            await self._look()
+        if self._until_next() > 0:
             return
         try:
             await self._refresh(forced=False)
         except SenderError as error:
             self._log.warning("refresh failed", error=str(error), failures=self._failures)
 
-    def _looks_different(self) -> bool:
-        # What kept it from being read may pass without a trace on the file itself.
-        return self._unusable or self._vault.version() != self._seen
-
-    def _look(self) -> None:
+    async def _look(self) -> None:
         """Takes over what is in the token file, if it is not what we have."""
-        self._seen = self._vault.version()
         try:
-            stored = self._vault.load()
+            if self._vault.locked:
+                self._file.unusable, self._phase = True, "retrying"
+                self._last_error = f"{self._vault.path}: waits for its key; unlock the keyring"
+                await self._file.fetch_key()
+            if not self._busy.locked():
+                self._read()
         except VaultError as error:
-            if not self._unusable or str(error) != self._last_error:
-                self._log.error("token file unusable", error=str(error))
-                self._fail(str(error), "login_needed")
-            self._unusable = True
-            if self._held.token is None and (previous := self._vault.load_previous()):
-                self._held.hold(previous)
+            self._set_unusable(error)
+
+    def _set_unusable(self, error: VaultError) -> None:
+        if not self._file.unusable or str(error) != self._last_error:
+            self._log.error("token file unusable", error=str(error))
+        # The login may be as good as ever: it is the file that cannot be had.
+        wait = _patience_with(error)
+        self._fail(str(error), "retrying", wait)
+        self._file.refuse(wait)
+        if self._held.token is not None or self._vault.locked:
             return
+        if previous := self._vault.load_previous():
+            self._held.hold(previous)
+
+    def _read(self) -> None:
+        self._file.saw()
+        stored = self._vault.load()
         if stored is None:
             cause = f"no token file {self._vault.path}"
-            self._fail(str(LoginNeeded(self._account.name, cause)), "login_needed")
-        elif self._held.differs(stored) or self._unusable:
+            self._fail(str(LoginNeeded.of(self._account.name, cause)), "login_needed")
+        elif self._held.differs(stored) or self._file.unusable:
             self._adopt(stored)
 
     def _resume(self) -> None:
         """After a crash between request and answer the provider's grace may still run."""
         if self._held.token is None:
             return
-        journal = self._vault.load_journal()
-        intent = pending_intent(journal, self._held.token)
-        self._wanted = intent is not None and (
-            intent.age(self._clock) < self._account.rotation_grace
-        )
+        self._wanted = self._recoverable(self._vault.load_journal(), self._held.token)
+
+    def _recoverable(self, journal: Journal, token: TokenSet) -> bool:
+        return recoverable(journal, token, self._account.rotation_grace, self._clock)
 
     def _adopt(self, stored: TokenSet) -> Lease:
         self._phase, self._last_error = "ok", None
         self._failures, self._retry_at = 0, None
-        self._wanted = self._unusable = False
+        self._wanted = self._file.unusable = False
         return self._held.hold(stored)
 
     async def _refresh(self, *, forced: bool) -> TokenSet:
-        known = self._held.token
-        async with self._busy:
-            if self._held.token and known and self._held.token.access_token != known.access_token:
-                return self._held.token
-            try:
+        try:
+            await self._file.fetch_key()
+            if self._held.token is None:
+                await self._look()
+            known = self._held.token
+            async with self._busy:
+                own = self._held.token
+                if own and known and own.access_token != known.access_token:
+                    return own
                 return await self._transact(forced)
-            except LoginNeeded as error:
-                self._fail(str(error), "lost_rotation" if error.lost_rotation else "login_needed")
-                raise
-            except ConfigurationError as error:
-                self._fail(str(error), "retrying", MISCONFIGURED_WAIT)
-                raise
-            except RefreshFailed as error:
-                self._fail(str(error), "retrying", error.retry_after or 0.0)
-                raise
-            except VaultError as error:
-                self._fail(str(error), "retrying")
-                raise
+        except LoginNeeded as error:
+            self._fail(str(error), "lost_rotation" if error.lost_rotation else "login_needed")
+            raise
+        except ConfigurationError as error:
+            self._fail(str(error), "retrying", MISCONFIGURED_WAIT)
+            raise
+        except RefreshFailed as error:
+            self._fail(str(error), "retrying", error.retry_after or 0.0)
+            raise
+        except VaultError as error:
+            self._fail(str(error), "retrying", _patience_with(error))
+            raise
 
     def _fail(self, cause: str, phase: Phase, wait: float = 0.0) -> None:
         self._failures += 1
@@ -254,31 +303,19 @@ class Refresher:
             transaction = await self._lock(stack)
             current = transaction.current
             if current is None:
-                raise LoginNeeded(self._account.name, f"no token file {self._vault.path}")
+                raise LoginNeeded.of(self._account.name, f"no token file {self._vault.path}")
             if self._held.differs(current) and self._adopt_fresh(current):
                 return self._held.token or current
             self._check_allowed(transaction, current, forced)
             while True:
-                async with self._turn():
+                urgent = self._recoverable(transaction.journal, transaction.token)
+                async with self._turns.turn(urgent=urgent, sleep=self._sleep):
                     spent = await self._spender.spend(transaction, serial_above=self._held.serial)
                 lease = self._apply(spent)
                 if not transaction.unsaved or await self._save(transaction, lease, forced):
                     self._phase, self._last_error = "ok", None
-                    self._seen = self._vault.version()
+                    self._file.saw()
                     return self._held.token or transaction.token
-
-    @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
-        while True:
-            with anyio.move_on_after(SIGN_OF_LIFE) as waiting:
-                await self._turns.acquire()
-            if not waiting.cancelled_caught:
-                break
-            await self._sleep(0.0)
-        try:
-            yield
-        finally:
-            self._turns.release()
 
     async def _lock(self, stack: ExitStack) -> Transaction:
         for _ in range(int(LOCK_PATIENCE / LOCK_POLL)):
@@ -291,7 +328,7 @@ class Refresher:
     def _adopt_fresh(self, current: TokenSet) -> bool:
         """Another process refreshed, or somebody logged in: that token will do if it is not due."""
         lease = self._adopt(current)
-        self._seen = self._vault.version()
+        self._file.saw()
         return lease.until_due(Instant.now(self._clock)) > 0
 
     def _check_allowed(self, transaction: Transaction, current: TokenSet, forced: bool) -> None:
@@ -318,15 +355,23 @@ class Refresher:
         where no loop goes on trying."""
         patience = self._clock.boot() + SAVE_PATIENCE
         self._phase, self._last_error = "retrying", f"token not saved in {self._vault.path}"
-        while lease.until_due(Instant.now(self._clock)) > 0:
-            await self._sleep(SAVE_AGAIN)
-            try:
-                await run_sync(transaction.commit, transaction.token)
-            except VaultError as error:
+        self._refused.set()
+        try:
+            while lease.until_due(Instant.now(self._clock)) > 0:
+                if (error := await self._saver.again(transaction)) is None:
+                    return True
                 self._last_error = f"token not saved: {error}"
                 if forced and not self._running and self._clock.boot() >= patience:
-                    raise
-            else:
-                self._log.info("token saved after all")
-                return True
+                    raise error
+        finally:
+            self._refused = anyio.Event()
         return False
+
+    async def _save_last(self) -> None:
+        with anyio.CancelScope(shield=True):
+            async with self._busy:
+                await self._saver.last()
+
+
+def _patience_with(error: VaultError) -> float:
+    return SEALED_WAIT if isinstance(error, TokenFileSealed) else 0.0

@@ -20,11 +20,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """Names of the accounts that a new configuration started, ended and started anew."""
+    """Names of the accounts that a new configuration started, ended and started anew; ``kept``:
+    those that go on as they were, since each holds a token that its disk has not taken."""
 
     started: list[str]
     ended: list[str]
     restarted: list[str]
+    kept: list[str]
 
 
 class RunningAccounts(Mapping[str, "AccountRunner"]):
@@ -63,31 +65,36 @@ class RunningAccounts(Mapping[str, "AccountRunner"]):
     async def change_to(self, accounts: Mapping[str, Account]) -> Changes:
         """Serve these accounts from now on, while `run` runs; those that are as before go on
         undisturbed. A refresh in flight is finished before its account ends or starts anew."""
-        changes = Changes(
-            started=[name for name in accounts if name not in self],
-            ended=[name for name in self if name not in accounts],
-            restarted=[
-                name for name in self if name in accounts and self[name].account != accounts[name]
-            ],
-        )
+        started = [name for name in accounts if name not in self]
+        changed = [name for name in self if self[name].account != accounts.get(name)]
+        kept: list[str] = []
         async with anyio.create_task_group() as group:
-            for name in (*changes.ended, *changes.restarted):
-                group.start_soon(self._replace, name, accounts.get(name))
-            for name in changes.started:
+            for name in changed:
+                group.start_soon(self._replace, name, accounts.get(name), kept)
+            for name in started:
                 self._add(accounts[name])
-        return changes
+        replaced = [name for name in changed if name not in kept]
+        return Changes(
+            started=started,
+            ended=[name for name in replaced if name not in accounts],
+            restarted=[name for name in replaced if name in accounts],
+            kept=kept,
+        )
 
     def _add(self, account: Account) -> None:
         runner = self._runners[account.name] = self._make_runner(account)
         self._start(runner, lambda: None)
 
-    async def _replace(self, name: str, account: Account | None) -> None:
+    async def _replace(self, name: str, account: Account | None, kept: list[str]) -> None:
         old, task = self._runners.pop(name), self._tasks.pop(name)
         # What commands ask from now on is the new one's to do.
         new = None if account is None else self._make_runner(account)
         if new is not None:
             self._runners[name] = new
-        await old.settle()
+        if not await old.settle():
+            self._runners[name], self._tasks[name] = old, task
+            kept.append(name)
+            return
         await task.end()
         if new is not None:
             self._start(new, lambda: None)

@@ -23,6 +23,7 @@ FIRST_BACKOFF, LONGEST_BACKOFF, BACKOFF_JITTER = 1.0, 60.0, 0.2
 LONGEST_RETRY_AFTER = 86_400.0
 # After an answer was lost: the same token again at these times since the loss was noticed.
 BURST = (0.0, 0.2, 0.6, 1.4, 3.0, 6.0, 9.0)
+SHORTEST_DEADLINE = 2.0
 BUDGETS = ((600.0, 10), (3600.0, 30))
 FIRST_REQUEST_GAP, LONGEST_REQUEST_GAP = 60.0, 1800.0
 
@@ -112,6 +113,15 @@ def burst_delays(grace: float) -> tuple[float, ...]:
     """Waits between the tries after a lost answer, within the provider's ``grace`` seconds."""
     times = [at for at in BURST if at < grace]
     return tuple(at - before for before, at in zip([0.0, *times], times, strict=False))
+
+
+def deadline(timeout: float, grace_left: float | None) -> float:
+    """Seconds to wait for an answer: ``timeout``. One that is asked for again gets half of the
+    ``grace_left``, so that yet another try fits in, should this one stall too; if none would, all
+    the time it may have."""
+    if grace_left is None or grace_left / 2 < SHORTEST_DEADLINE:
+        return timeout
+    return min(timeout, grace_left / 2)
 
 
 def budget_wait(requests: Sequence[float], now: float, refresh_age: float) -> float:

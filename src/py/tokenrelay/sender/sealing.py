@@ -28,6 +28,11 @@ class Seal:
         self._source, self._account = source, account
         self._cipher: Fernet | None = None
 
+    @property
+    def has_key(self) -> bool:
+        """Whether the key was fetched, so that nothing waits for it any more."""
+        return self._cipher is not None
+
     def fetch(self, *, create: bool = True) -> Fernet:
         """The key, from where it is kept. SealError: it cannot be had. May wait for an unlock.
 
@@ -117,5 +122,8 @@ def _from_keyring(account: str, *, create: bool) -> bytes:
             if keyring.get_password(KEYRING_SERVICE, account) != found:
                 raise SealError("the system keyring does not keep what is stored in it")
     except keyring.errors.KeyringError as error:
-        raise SealError(f"the system keyring cannot be used: {type(error).__name__}") from None
+        raise SealError(
+            f"the system keyring cannot be used ({type(error).__name__}): unlock it, or keep the "
+            'key elsewhere: encrypt = "credential:NAME"'
+        ) from None
     return found.encode()

@@ -20,6 +20,7 @@ from tokenrelay.sender.clock_steps import ClockSteps
 from tokenrelay.sender.config import load_config
 from tokenrelay.sender.control import ControlServer, Reply
 from tokenrelay.sender.delivery import open_watch
+from tokenrelay.sender.ending import Ending
 from tokenrelay.sender.errors import ConfigurationError, LoginNeeded, NobodyReceived, SenderError
 from tokenrelay.sender.logs import get_log
 from tokenrelay.sender.meter import NO_METER
@@ -41,15 +42,26 @@ SHOWN_ACCOUNTS = 5
 
 
 class Service:
-    """Keeps every account of the configuration refreshed and its receivers fed."""
+    """Keeps every account of the configuration refreshed and its receivers fed.
 
-    def __init__(self, config: Config, *, clock: Clock | None = None) -> None:
-        self._config = config
+    ``last_words``: writes the log's lines out where the process ends without Python's own end.
+    ConfigurationError where an extra that the configuration needs is not installed.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        clock: Clock | None = None,
+        last_words: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._config, self._last_words = config, last_words
         self._clock = clock or SystemClock()
         self._log = get_log()
         self._runtimes = runtime_directories()
         self._turns = Turns()
         self._manager = ServiceManager()
+        self._metrics = self._make_metrics()
         self._terminal = os.isatty(0)
         self._refused: ConfigurationError | None = None
 
@@ -58,17 +70,21 @@ class Service:
         configuration again; a bad one is refused and the old one stays in force.
 
         A refresh that has reached the provider is finished first, bounded by the account's
-        `timeout`. `ready` is called, and the event "ready" logged, when the control socket and all
-        watches are up. SenderError where another sender runs or no socket can be made.
+        `timeout`; a second signal ends the process at once, by that signal.
+
+        `ready` is called, and the event "ready" logged, when the control socket and all watches
+        are up. SenderError where another sender runs or no socket can be made.
         """
         forbid_core_dumps()
         allow_all_descriptors()
         self._started_at = self._clock.wall()
+        # Asked for later it would be that of an upgrade which this process does not run yet.
+        self._version = version("tokenrelay")
         handlers = {"status": self._status, "refresh": self._refresh, "token": self._token}
         with (
-            ControlServer(self._runtimes[0], handlers) as control,
+            ControlServer(self._runtimes[0], handlers, log=self._log) as control,
             open_watch(self._log) as watch,
-            self._open_metrics() as metrics,
+            self._metrics as metrics,
         ):
             make_runner = partial(self._make_runner, watch, metrics)
             self._accounts = RunningAccounts(self._config.accounts, make_runner)
@@ -81,7 +97,7 @@ class Service:
                 group.cancel_scope.cancel()
         return code
 
-    def _open_metrics(self) -> AbstractContextManager[Metrics | None]:
+    def _make_metrics(self) -> AbstractContextManager[Metrics | None]:
         where = self._config.sender.metrics
         if where is None:
             return nullcontext()
@@ -106,22 +122,30 @@ class Service:
         self, control: ControlServer, *, once: bool, ready: Callable[[], None] | None
     ) -> int:
         code = SenderError.exit_code if once else 0
-        # Held to the end: a second signal must not end a refresh that is being finished.
         with (
             anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as ends,
             anyio.open_signal_receiver(signal.SIGHUP) as hangups,
         ):
-            async with anyio.create_task_group() as group:
-                group.start_soon(self._end_on_signal, ends, group.cancel_scope)
-                group.start_soon(control.run)
-                if once:
-                    code = await self._run_once()
-                    group.cancel_scope.cancel()
-                else:
-                    group.start_soon(self._follow_clock)
-                    group.start_soon(self._reload_on_signal, hangups, group.cancel_scope)
-                    group.start_soon(self._tell_manager)
-                    await self._accounts.run(partial(self._tell_ready, control, ready))
+            async with anyio.create_task_group() as to_the_end:
+                async with anyio.create_task_group() as group:
+                    ending = Ending(
+                        group.cancel_scope,
+                        self._accounts.values,
+                        manager=self._manager,
+                        log=self._log,
+                        last_words=self._last_words,
+                    )
+                    to_the_end.start_soon(ending.follow, ends)
+                    group.start_soon(control.run)
+                    if once:
+                        code = await self._run_once()
+                        group.cancel_scope.cancel()
+                    else:
+                        group.start_soon(self._follow_clock)
+                        group.start_soon(self._reload_on_signal, hangups, ending)
+                        group.start_soon(self._tell_manager)
+                        await self._accounts.run(partial(self._tell_ready, control, ready))
+                to_the_end.cancel_scope.cancel()
         self._log.info("ended")
         return code
 
@@ -152,23 +176,12 @@ class Service:
             self._log.error("refresh failed", account=account.name, error=str(error))
             codes.append(error.exit_code)
 
-    async def _end_on_signal(
-        self, signals: AsyncIterator[signal.Signals], scope: anyio.CancelScope
-    ) -> None:
-        async for number in signals:
-            self._end(number.name, scope)
-
-    def _end(self, cause: str, scope: anyio.CancelScope) -> None:
-        self._log.info("ending", signal=cause)
-        self._manager.stopping()
-        scope.cancel()
-
     async def _reload_on_signal(
-        self, signals: AsyncIterator[signal.Signals], scope: anyio.CancelScope
+        self, signals: AsyncIterator[signal.Signals], ending: Ending
     ) -> None:
         async for number in signals:
             if self._terminal and not os.isatty(0):
-                self._end(f"{number.name}: the terminal is closed", scope)
+                ending.begin(f"{number.name}: the terminal is closed")
             else:
                 self._manager.reloading()
                 await self._reload()
@@ -186,6 +199,12 @@ class Service:
         changes = await self._accounts.change_to(config.accounts)
         self._config, self._refused = config, None
         self._log.info("configuration reloaded", **asdict(changes))
+        if changes.kept:
+            self._log.error(
+                "accounts left as they were: each has a new token that its disk does not take",
+                accounts=changes.kept,
+                hint="free the disk, see the token saved by tokenrelay status, then reload again",
+            )
 
     async def _tell_manager(self) -> None:
         watchdog = self._manager.watchdog
@@ -229,9 +248,10 @@ class Service:
     async def _status(self, _request: Mapping[str, Any]) -> Reply:
         return {
             "pid": os.getpid(),
-            "version": version("tokenrelay"),
+            "version": self._version,
             "config": str(self._config.path),
             "configured_at": self._config.read_at,
+            "config_error": None if self._refused is None else str(self._refused),
             "started_at": self._started_at,
             "accounts": self._account_statuses(),
         }

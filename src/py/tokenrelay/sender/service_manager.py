@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+STOP_SLACK_SECONDS = 20.0  # what a slow disk may add
+
 
 class ServiceManager:
     """Tells systemd how we are; does nothing where it did not start us. Never blocks or raises."""
@@ -31,9 +33,12 @@ class ServiceManager:
         now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
         self._tell("RELOADING=1", f"MONOTONIC_USEC={now}")
 
-    def stopping(self) -> None:
-        """The end has begun."""
-        self._tell("STOPPING=1")
+    def stopping(self, longest: float) -> None:
+        """The end has begun; it takes ``longest`` seconds more at most."""
+        # Never less than the unit's own TimeoutStopSec.
+        patience = int((longest + STOP_SLACK_SECONDS) * 1e6)
+        status = "waiting for an answer of the provider" if longest else "ending"
+        self._tell("STOPPING=1", f"EXTEND_TIMEOUT_USEC={patience}", f"STATUS={status}")
 
     def alive(self, status: str) -> None:
         """A sign of life for the watchdog, with what `systemctl status` shows."""

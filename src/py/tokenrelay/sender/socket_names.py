@@ -13,6 +13,14 @@ def is_receiver(name: str) -> bool:
     return name.endswith(".sock") and not name.startswith(".")
 
 
+def receivers_in(directory: Path) -> list[Path]:
+    """Return the sockets of receivers, by name; none where there is no such directory."""
+    try:
+        return sorted(path for path in directory.iterdir() if is_receiver(path.name))
+    except OSError:
+        return []
+
+
 def program_of(path: Path) -> str | None:
     """Return PROGRAM; None for a name of another form."""
     parts = path.stem.rsplit("-", 2)

@@ -9,6 +9,10 @@ from typing import Any
 
 MAXIMUM_TOKEN_BYTES = 16_384
 FIRST_IMPOSSIBLE_SECOND = 10**11
+MAXIMUM_SERIAL = 2**53 - 1
+# What counts milliseconds or microseconds is below it. Beyond, too few serials may be left to
+# issue, and one receiver's would become that of all.
+HIGHEST_SERIAL_FOLLOWED = 2**52
 
 
 def fingerprint(secret: str) -> str:
@@ -17,8 +21,12 @@ def fingerprint(secret: str) -> str:
 
 
 def next_serial(previous: int, wall: float) -> int:
-    """The serial after ``previous`` at Unix time ``wall``: grows even if the clock goes back."""
-    return max(previous + 1, int(wall * 1000))
+    """The serial after ``previous`` at Unix time ``wall``: grows even if the clock goes back.
+
+    Where no receiver takes a higher one, the order begins anew with the clock.
+    """
+    milliseconds = int(wall * 1000)
+    return milliseconds if previous >= MAXIMUM_SERIAL else max(previous + 1, milliseconds)
 
 
 def is_token(text: str) -> bool:
@@ -48,6 +56,16 @@ class Secret:
 
     def __reduce__(self) -> str:
         raise TypeError("a secret is not pickled")
+
+
+class HiddenFields:
+    """Base of records of secrets whose text form shows no field at all. `TokenSet` and
+    `TokenResponse` show fingerprints instead, since logs have to tell tokens apart."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return object.__repr__(self)
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -47,7 +47,8 @@ RestartSec=5s
 RestartPreventExitStatus=2 3
 # Fed by every account's refresh loop.
 WatchdogSec=2min
-# A refresh that has reached the provider is finished before the end.
+# A refresh that has reached the provider is finished before the end; where an account's timeout is
+# longer than this, the sender asks for more.
 TimeoutStopSec=60s
 """
 _SANDBOX = """\
@@ -138,6 +139,12 @@ def user_unit(unit: Unit) -> str:
 def system_unit(unit: Unit) -> str:
     """A unit for the system's manager, with a user of its own."""
     return _SYSTEM_UNIT.format(service=_service(unit))
+
+
+def credentials_of(text: str) -> tuple[str, ...]:
+    """NAME:FILE of each LoadCredential= in the text of a unit."""
+    found = re.findall(r"^LoadCredential=(.+)$", text, re.MULTILINE)
+    return tuple(one.replace("%%", "%") for one in found)
 
 
 def _service(unit: Unit) -> str:

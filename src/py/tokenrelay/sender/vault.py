@@ -13,10 +13,17 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tokenrelay.sender import vault_files as files
-from tokenrelay.sender.errors import VaultError
+from tokenrelay.sender.errors import TokenFileDamaged, TokenFileSealed, VaultError
 from tokenrelay.sender.journal import Journal, decode_journal, encode_journal
 from tokenrelay.sender.sealing import Seal, SealError, is_sealed
-from tokenrelay.sender.tokens import FIRST_IMPOSSIBLE_SECOND, TokenSet, is_token, next_serial
+from tokenrelay.sender.tokens import (
+    FIRST_IMPOSSIBLE_SECOND,
+    MAXIMUM_SERIAL,
+    HiddenFields,
+    TokenSet,
+    is_token,
+    next_serial,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,7 +34,7 @@ if TYPE_CHECKING:
 DEFAULT_LOCK_TIMEOUT = 30.0
 
 
-class _Schema(msgspec.Struct, forbid_unknown_fields=True):
+class _Schema(HiddenFields, msgspec.Struct, forbid_unknown_fields=True):
     """The file's keys, in the order they are written."""
 
     access_token: str
@@ -88,6 +95,26 @@ class Vault:
         except VaultError:
             return None
 
+    @property
+    def lacks_key(self) -> bool:
+        """Whether what is written is to be encrypted, and `fetch_key` has not succeeded yet."""
+        return self._seal is not None and not self._seal.has_key
+
+    @property
+    def locked(self) -> bool:
+        """Whether what is stored is encrypted, and `load` would have to fetch the key."""
+        return self.lacks_key and (_holds_sealed(self.path) or _holds_sealed(self._previous))
+
+    def fetch_key(self, *, create: bool) -> None:
+        """Fetches the key, where one is needed, before a token is spent; ``create``: has a keyring
+        without one keep a new one. May wait for somebody who unlocks it. TokenFileSealed: it cannot
+        be had."""
+        try:
+            if self._seal is not None:
+                self._seal.fetch(create=create)
+        except SealError as error:
+            raise TokenFileSealed(self.path, str(error)) from None
+
     def load_journal(self) -> Journal:
         """What is known of attempts; empty where nothing, or nothing legible, is stored."""
         try:
@@ -109,7 +136,7 @@ class Vault:
 
         A file that cannot be read is set aside first, as ``NAME.bad``.
         """
-        self._fetch_key()  # before a file is set aside
+        self.fetch_key(create=True)  # before a file is set aside
         with self._locked(timeout):
             try:
                 old = self.load()
@@ -122,6 +149,17 @@ class Vault:
             transaction.prepare()
             transaction.commit(saved)
         return saved
+
+    @property
+    def unsaved(self) -> bool:
+        """Whether a new token is in memory alone: the disk refused it, or is just taking it."""
+        return self._unsaved is not None
+
+    def save_unsaved(self, *, timeout: float = DEFAULT_LOCK_TIMEOUT) -> None:
+        """Tries once more to store it; VaultError, or VaultBusy, where that failed again."""
+        with self.transaction(timeout=timeout) as transaction:
+            if transaction.unsaved:
+                transaction.commit(transaction.token)
 
     @contextmanager
     def transaction(self, *, timeout: float = DEFAULT_LOCK_TIMEOUT) -> Iterator[Transaction]:
@@ -144,12 +182,13 @@ class Vault:
 
     def _begin(self) -> Transaction:
         """A transaction on what is stored, or on what the disk refused to store in its place."""
-        stored, journal = self.load(), self.load_journal()
-        if self._unsaved is None or self._unsaved[0] != stored:
-            return Transaction(self, stored, journal)
-        transaction = Transaction(self, stored, journal)
-        with suppress(VaultError):
-            transaction.commit(self._unsaved[1])
+        stored, unsaved = self.load(), self._unsaved
+        transaction = Transaction(self, stored, self.load_journal())
+        if unsaved is None or unsaved[0] != stored:
+            self._unsaved = None  # a login stored meanwhile wins
+        else:
+            with suppress(VaultError):
+                transaction.commit(unsaved[1])
         return transaction
 
     def _bound(self, token: TokenSet) -> TokenSet:
@@ -164,13 +203,15 @@ class Vault:
         try:
             stored = msgspec.json.decode(content, type=_Schema)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise VaultError(path, _schema_cause(path, content, error)) from None
+            raise TokenFileDamaged(path, _schema_cause(path, content, error)) from None
         token = TokenSet(**msgspec.structs.asdict(stored))
         if cause := _content_cause(token):
-            raise VaultError(path, f"{cause}. It was left as it is; log in again to replace it")
+            raise TokenFileDamaged(
+                path, f"{cause}. It was left as it is; log in again to replace it"
+            )
         for key, own in (("token_url", self._token_url), ("client_id", self._client_id)):
             if own is not None and getattr(token, key) not in (None, own):
-                raise VaultError(
+                raise TokenFileDamaged(
                     path, f"was granted for another {key}: {getattr(token, key)}. Give this "
                     "account another token_file, or log in again")  # fmt: skip
         return self._bound(token)
@@ -187,14 +228,6 @@ class Vault:
         content = encode_token(token)
         return content if self._seal is None else self._seal.close(content)
 
-    def _fetch_key(self) -> None:
-        """VaultError where there is none: before a token is spent, never after."""
-        try:
-            if self._seal is not None:
-                self._seal.fetch()
-        except SealError as error:
-            raise VaultError(self.path, str(error)) from None
-
     def _write_journal(self, journal: Journal) -> None:
         files.write_private(self._journal, encode_journal(journal))
 
@@ -210,7 +243,7 @@ class Transaction:
         self.current: TokenSet | None = current
         self.journal: Journal = journal
         self.unsaved: bool = False
-        self._vault, self._stored = vault, current
+        self._vault, self._stored, self._written = vault, current, journal
         self._prepared: files.PreparedFile | None = None
 
     @property
@@ -223,13 +256,18 @@ class Transaction:
     def prepare(self) -> None:
         """Reserves name and space of the next token file; VaultError before anything is spent."""
         self.discard()
-        self._vault._fetch_key()
+        self._vault.fetch_key(create=True)
         self._prepared = files.PreparedFile(self._vault.path)
 
     def write_journal(self, journal: Journal) -> None:
         """Makes the journal durable; it is the transaction's from then on."""
-        self._vault._write_journal(journal)
-        self.journal = journal
+        if journal != self._written:
+            self._vault._write_journal(journal)
+        self.journal = self._written = journal
+
+    def count_request(self, wall: float) -> None:
+        """One more request at ``wall``, which the next `write_journal` or `commit` writes down."""
+        self.journal = self.journal.with_request(wall)
 
     def commit(self, token: TokenSet) -> None:
         """Replaces the token file durably; then the intent and refusals are history.
@@ -272,6 +310,14 @@ def encode_token(token: TokenSet) -> bytes:
     return msgspec.json.format(msgspec.json.encode(stored), indent=2) + b"\n"
 
 
+def _holds_sealed(path: Path) -> bool:
+    try:
+        content = files.read_private(path)
+    except VaultError:
+        return False
+    return content is not None and is_sealed(content)
+
+
 def _schema_cause(path: Path, content: bytes, error: Exception) -> str:
     if not content.strip(b" \t\r\n\0"):
         found = "the file is empty"
@@ -292,7 +338,7 @@ def _content_cause(token: TokenSet) -> str | None:
         return "refresh_token holds bytes that no token may have"
     if not 0 < token.expires_at < FIRST_IMPOSSIBLE_SECOND:
         return "expires_at is not in Unix seconds"
-    if not 0 <= token.serial < 2**62:
+    if not 0 <= token.serial <= MAXIMUM_SERIAL:
         return "serial is out of range"
     if token.token_type.lower() != "bearer":
         return "token_type is not Bearer"

@@ -71,7 +71,9 @@ def prepare_directory(path: Path) -> None:
     except OSError as error:
         raise VaultError(path, f"directory {directory}: {error.strerror}") from None
     if status.st_uid not in (0, os.geteuid()):
-        raise VaultError(path, f"directory {directory} belongs to user {status.st_uid}")
+        raise VaultError(
+            path, f"directory {directory} belongs to user {status.st_uid}: have it made yours, "
+            "or set token_file elsewhere")  # fmt: skip
     if status.st_mode & 0o022 and not status.st_mode & stat.S_ISVTX:
         raise VaultError(path, f"others may write in {directory}: chmod go-w {directory}")
 
@@ -95,7 +97,10 @@ def locked(path: Path, *, timeout: float) -> Iterator[None]:
 
 
 class PreparedFile:
-    """A replacement for ``path``: its space is reserved first, its content comes later."""
+    """A replacement for ``path``: its space is reserved first, its content comes later.
+
+    For one writer at a time: who holds the lock, or, of a mirror, the one sender there is.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path, self._temporary = path, path.with_name(f".{path.name}.new")
@@ -105,7 +110,7 @@ class PreparedFile:
             raise VaultError(path, f"cannot be prepared: {error.strerror}") from None
 
     def _create(self) -> int:
-        # Whoever left one behind is dead: we hold the lock.
+        # Whoever left one behind is dead: there is one writer at a time.
         self._temporary.unlink(missing_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(self._temporary, flags, PRIVATE)
@@ -143,12 +148,13 @@ class PreparedFile:
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Replaces ``path`` durably; needs the lock."""
+    """Replaces ``path`` durably; for one writer at a time."""
     PreparedFile(path).commit(content)
 
 
 def set_aside(path: Path) -> Path:
-    """Renames a file that cannot be used, so that nothing overwrites it; its new name."""
+    """Renames a file that cannot be used, so that nothing overwrites it, and closes it to others:
+    its refresh token may be good. Its new name."""
     number = 0
     while os.path.lexists(kept := path.with_name(f"{path.name}.bad{number or ''}")):
         number += 1
@@ -156,6 +162,7 @@ def set_aside(path: Path) -> Path:
         path.rename(kept)
     except OSError as error:
         raise VaultError(path, f"cannot be set aside: {error.strerror}") from None
+    _close_to_others(kept)
     return kept
 
 
@@ -198,6 +205,14 @@ def _close(descriptor: int) -> None:
     # close(2) gives the descriptor back whatever it reports, and all that matters was synced.
     with suppress(OSError):
         os.close(descriptor)
+
+
+def _close_to_others(path: Path) -> None:
+    # What cannot be closed must not cost the login that is about to be stored.
+    with suppress(OSError):
+        status = path.lstat()
+        if stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid():
+            path.chmod(PRIVATE)
 
 
 def _remove(temporary: Path) -> None:

@@ -23,7 +23,7 @@ def never_allowed(account: Account, token: TokenSet, pause: float) -> SenderErro
     """Why ``token`` cannot be refreshed now, even if somebody asks for it. ``pause`` is what is
     left of the provider's Retry-After, in seconds."""
     if token.refresh_token is None:
-        return LoginNeeded(account.name, "the token file holds no refresh token")
+        return LoginNeeded.of(account.name, "the token file holds no refresh token")
     if pause > 0:
         return RefreshFailed(f"{account.name}: the provider asked to wait {pause:.0f} s", pause)
     return None
@@ -69,4 +69,4 @@ def refused(account: Account, detail: str, *, lost: bool) -> LoginNeeded:
     cause = f"the provider takes the refresh token no more ({detail})"
     if lost:
         cause = f"a lost answer of the provider had replaced the refresh token, and now {cause}"
-    return LoginNeeded(account.name, cause, lost_rotation=lost)
+    return LoginNeeded.of(account.name, cause, lost_rotation=lost)

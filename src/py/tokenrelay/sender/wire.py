@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from tokenrelay.sender.tokens import FIRST_IMPOSSIBLE_SECOND, TokenSet, is_token
+from tokenrelay.sender.tokens import FIRST_IMPOSSIBLE_SECOND, MAXIMUM_SERIAL, TokenSet, is_token
 
 MAXIMUM_FRAME_BYTES = 65_536
 MAXIMUM_REPLY_BYTES = 4_096
@@ -44,6 +44,8 @@ def encode(
     _check_token("access token", token.access_token)
     if not 0 < token.expires_at < FIRST_IMPOSSIBLE_SECOND:
         raise ValueError(f"expires_at is not in Unix seconds: {token.expires_at}")
+    if not _is_count(token.serial):
+        raise ValueError(f"serial is out of range, 0 to 2^53-1: {token.serial}")
     fields: dict[str, Any] = {
         "access_token": token.access_token,
         "token_type": token.token_type,
@@ -77,7 +79,7 @@ def parse_reply(line: bytes) -> Accepted | Refused | RefreshRequest:
     """What a receiver says, one line without limit checks. ValueError for anything else."""
     try:
         reply = msgspec.json.decode(line, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise ValueError("not a reply: no JSON object") from None
     match reply:
         case {"ok": True, "generation": int(generation)} if _is_count(generation):
@@ -97,7 +99,9 @@ def _refused(code: str, reply: dict[str, Any]) -> Refused:
 
 
 def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+    if not isinstance(value, int) or isinstance(value, bool):
+        return False
+    return 0 <= value <= MAXIMUM_SERIAL
 
 
 def _check_token(what: str, text: str) -> None:

@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from tokenrelay.cli.diagnosis.account_checks import check_account, check_provider, check_socket
 from tokenrelay.cli.diagnosis.findings import Finding, fault, ok, warning
+from tokenrelay.cli.diagnosis.unit_checks import (
+    check_units,
+    running_unit,
+    systemctl,
+    unit_at_rest,
+    unit_of,
+    with_credentials,
+)
+from tokenrelay.cli.output import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tokenrelay.cli.diagnosis.facts import ConfigFacts, Facts, PathFacts, UnitFacts
+    from tokenrelay.cli.diagnosis.facts import (
+        ConfigFacts,
+        Facts,
+        PathFacts,
+        Process,
+        SenderFacts,
+        UnitFacts,
+    )
 
 DESCRIPTORS_A_RECEIVER, DESCRIPTORS_SPARE = 1, 100
 FEWEST_WATCHES = 16
@@ -22,10 +39,12 @@ def check(facts: Facts) -> list[Finding]:
         *check_versions(facts),
         *check_config(facts),
         *(finding for runtime in facts.runtimes for finding in check_runtime(runtime, facts.user)),
+        *check_directories(facts),
         *(finding for account in facts.accounts for finding in check_account(account, facts)),
         *(check_provider(provider) for provider in facts.providers),
         *check_sender(facts),
-        *(check_socket(socket) for socket in facts.sockets),
+        *(check_socket(socket, facts) for socket in facts.sockets),
+        *check_strays(facts),
         *check_units(facts),
         *check_limits(facts),
     ]
@@ -51,19 +70,27 @@ def check_config(facts: Facts) -> Iterator[Finding]:
         yield fault(
             "configuration",
             f"{path} belongs to user {config.file.owner}, who could redirect your tokens",
-            f"sudo chown {facts.user} {path}",
+            f"sudo chown {facts.user} {quote(path)}",
         )
     if config.file.mode & 0o022:
         yield fault(
             "configuration",
             f"{path} can be written by others (mode {config.file.mode:04o})",
-            f"chmod go-w {path}",
+            f"chmod go-w {quote(path)}",
+        )
+    elif config.lacks_credentials:
+        yield warning(
+            "configuration",
+            f"{path} needs what systemd gives to the unit alone, so no account was examined",
+            with_credentials(
+                facts, f"{facts.interpreter} -m tokenrelay doctor --config {quote(path)}"
+            ),
         )
     elif config.error is not None:
         yield fault("configuration", config.error, _edit(config))
     if config.config is not None:
-        names = ", ".join(config.config.accounts)
-        yield ok("configuration", f"{path}: {len(config.config.accounts)} accounts: {names}")
+        names = list(config.config.accounts)
+        yield ok("configuration", f"{path}: {counted(len(names), 'account')}: {', '.join(names)}")
 
 
 def check_runtime(runtime: PathFacts, user: int) -> Iterator[Finding]:
@@ -71,93 +98,81 @@ def check_runtime(runtime: PathFacts, user: int) -> Iterator[Finding]:
     if runtime.kind == "missing":
         yield ok(subject, f"{path} will be made when it is needed")
     elif runtime.kind != "directory":
-        yield fault(subject, f"{path} is in the way: it is no directory", f"rm {path}")
+        yield fault(subject, f"{path} is in the way: it is no directory", f"rm {quote(path)}")
     elif runtime.owner != user or runtime.link_owner not in (None, 0, user):
         yield fault(
             subject,
             f"{path} belongs to another user, who could take your tokens",
-            f"sudo rm -r {path}",
+            f"sudo rm -r {quote(path)}",
         )
     elif runtime.mode & 0o077:
         yield fault(
             subject,
             f"{path} is open to others (mode {runtime.mode:04o}), so nothing is delivered there",
-            f"chmod 700 {path}",
+            f"chmod 700 {quote(path)}",
         )
     else:
         yield ok(subject, path)
 
 
+def check_directories(facts: Facts) -> Iterator[Finding]:
+    """Those of the accounts; only what is wrong, since they may be a thousand."""
+    found = (one for place in facts.directories for one in check_runtime(place, facts.user))
+    yield from (finding for finding in found if finding.level != "ok")
+
+
+def check_strays(facts: Facts) -> Iterator[Finding]:
+    """Programs that misspell the account: nobody ever feeds them."""
+    names = ", ".join(account.name for account in facts.accounts)
+    for stray in facts.strays:
+        if stray.listening:
+            yield warning(
+                f"{stray.account}: receiver",
+                f"{stray.path} listens for {stray.account}, an account that the configuration has "
+                f"not; it has {names}. Name one of these in the program, or add "
+                f"[accounts.{stray.account}]",
+                _edit(facts.config),
+            )
+
+
 def check_sender(facts: Facts) -> Iterator[Finding]:
-    sender = facts.sender
-    holder = sender.holder
-    if holder is None:
+    holder = facts.sender.holder
+    if holder is not None:
+        yield _judge_sender(holder, facts)
+    elif (unit := running_unit(facts)) is not None:
+        yield fault(
+            "sender",
+            f"the {unit.manager} unit's, process {unit.main_pid}, serves other places than those "
+            f"that this command looks at: {', '.join(path.path for path in facts.runtimes)}",
+            f"{systemctl(unit, 'show -p Environment')}; env | grep TOKENRELAY_",
+        )
+    elif unit_at_rest(facts) is None:
         yield fault("sender", "none runs, so nobody is served", "tokenrelay run")
-    elif holder.state == "T":
-        yield fault(
-            "sender",
-            f"process {holder.pid} is stopped and holds the sender's lock",
-            f"kill -CONT {holder.pid}",
-        )
-    elif not sender.answers:
-        yield fault(
-            "sender",
-            f"process {holder.pid} ({holder.program}) holds the sender's lock and does not answer",
-            f"kill {holder.pid}",
-        )
-    elif sender.version != facts.version:
-        yield fault(
-            "sender",
-            f"process {holder.pid} is of version {sender.version or 'unknown'}, "
-            f"installed is {facts.version}",
-            "tokenrelay run --replace",
-        )
-    elif _outdated(facts):
-        yield fault(
-            "sender",
-            f"process {holder.pid} has not read the configuration since it was changed",
-            f"kill -HUP {holder.pid}",
-        )
-    else:
-        yield ok("sender", f"process {holder.pid} runs and answers")
 
 
-def check_units(facts: Facts) -> Iterator[Finding]:
-    found = [unit for unit in facts.units if unit.load == "loaded"]
-    for unit in found:
-        yield from check_unit(unit)
-    if not found and facts.units:
-        yield warning(
-            "service",
-            "no systemd unit: the sender ends with your terminal",
-            "tokenrelay service install",
-        )
+def _judge_sender(holder: Process, facts: Facts) -> Finding:
+    sender, unit = facts.sender, unit_of(holder.pid, facts)
+    name = f"process {holder.pid}"
+    if holder.state == "T":
+        text = f"{name} is stopped and holds the sender's lock"
+        return fault("sender", text, f"kill -CONT {holder.pid}")
+    if not sender.answers:
+        text = f"{name} ({holder.program}) holds the sender's lock and does not answer"
+        return fault("sender", text, _restart(unit) or f"kill {holder.pid}")
+    if sender.version != facts.version:
+        text = f"{name} is of version {sender.version or 'unknown'}, installed is {facts.version}"
+        return fault("sender", text, _restart(unit) or "tokenrelay run --replace")
+    if sender.config not in (None, facts.config.file.path):
+        text = f"{name} has another configuration than {facts.config.file.path}: {sender.config}"
+        return fault("sender", text, f"tokenrelay doctor --config {quote(sender.config)}")
+    if (reason := _why_outdated(sender, facts.config)) is not None:
+        return fault("sender", f"{name} {reason}", f"kill -HUP {holder.pid}")
+    return ok("sender", f"{name} runs and answers")
 
 
-def check_unit(unit: UnitFacts) -> Iterator[Finding]:
-    option = "--user " if unit.manager == "user" else ""
-    if unit.active == "failed":
-        yield fault(
-            "service",
-            f"the {unit.manager} unit has failed ({unit.result})",
-            f"journalctl {option}-u tokenrelay -n 50",
-        )
-    elif unit.active not in ("active", "activating", "reloading"):
-        yield fault(
-            "service",
-            f"the {unit.manager} unit is {unit.active}",
-            f"systemctl {option}start tokenrelay",
-        )
-    elif unit.enabled not in ("enabled", "enabled-runtime"):
-        yield warning(
-            "service",
-            f"the {unit.manager} unit runs, but will not after the next boot ({unit.enabled})",
-            f"systemctl {option}enable tokenrelay",
-        )
-    elif unit.manager == "user" and not unit.lingers:
-        yield warning("service", "the user unit ends when you log out", "loginctl enable-linger")
-    else:
-        yield ok("service", f"the {unit.manager} unit is active and enabled")
+def _restart(unit: UnitFacts | None) -> str | None:
+    """By its service manager, which would not start anew what ends by itself."""
+    return None if unit is None else systemctl(unit, "restart")
 
 
 def check_limits(facts: Facts) -> Iterator[Finding]:
@@ -182,9 +197,16 @@ def _edit(config: ConfigFacts) -> str:
     """An editor at the line, where the error names it."""
     path = config.file.path
     line = (config.error or "").removeprefix(f"{path}:").partition(":")[0]
-    return f"${{EDITOR:-vi}} +{line} {path}" if line.isdigit() else f"${{EDITOR:-vi}} {path}"
+    return f"${{EDITOR:-vi}} {f'+{line} ' if line.isdigit() else ''}{quote(path)}"
 
 
-def _outdated(facts: Facts) -> bool:
-    read, changed = facts.sender.configured_at, facts.config.changed_at
-    return read is not None and changed is not None and changed > read
+def _why_outdated(sender: SenderFacts, config: ConfigFacts) -> str | None:
+    """Why it does not go by the configuration as it is now."""
+    if config.error is not None and not config.lacks_credentials:
+        return None  # it would be refused; what mends it comes first
+    if sender.config_error is not None:
+        return f"refused the changed configuration, the old one stays: {sender.config_error}"
+    read, changed = sender.configured_at, config.changed_at
+    if read is not None and changed is not None and changed > read:
+        return "has not read the configuration since it was changed"
+    return None

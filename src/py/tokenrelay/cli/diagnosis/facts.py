@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tokenrelay.sender.config import Config
 
 Kind = Literal["missing", "file", "directory", "socket", "other"]
@@ -44,12 +46,14 @@ class SocketFacts:
 
 @dataclass(frozen=True, slots=True)
 class LoginFacts:
-    """The token file of one account. ``error``: why it cannot be read."""
+    """The token file of one account. ``error``: why it cannot be read; ``damaged``: since there is
+    no login in it."""
 
     file: PathFacts
     directory: PathFacts
     directory_writable: bool
     error: str | None = None
+    damaged: bool = False
     expires_at: float | None = None
     login_end: float | None = None
     login_warning: str | None = None
@@ -69,11 +73,13 @@ class CallbackFacts:
 
 @dataclass(frozen=True, slots=True)
 class AccountFacts:
-    """One account."""
+    """One account. ``timeout``, ``rotation_grace``: as configured, seconds."""
 
     name: str
     login: LoginFacts
     callback: CallbackFacts
+    timeout: float
+    rotation_grace: float
     hook: str | None = None
     hook_found: bool = True
     missing_directories: tuple[str, ...] = ()
@@ -91,32 +97,49 @@ class ProviderFacts:
 
 @dataclass(frozen=True, slots=True)
 class SenderFacts:
-    """Who holds the sender's lock, and what it answers."""
+    """Who holds the sender's lock, and what it answers. ``unserved``: paths of receivers that
+    have not its newest token, and why. ``config_error``: why it refused the configuration when it
+    was last told to read it."""
 
     holder: Process | None = None
     answers: bool = False
     version: str | None = None
+    config: str | None = None
     configured_at: float | None = None
+    config_error: str | None = None
+    unserved: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class UnitFacts:
-    """The systemd unit of one manager, as systemctl(1) shows it."""
+    """The systemd unit of one manager, as systemctl(1) shows it. ``error``: why the manager could
+    not be asked; the rest is empty then. ``program``: what ExecStart= starts."""
 
     manager: Literal["user", "system"]
-    load: str
-    active: str
-    enabled: str
-    result: str
+    load: str = ""
+    active: str = ""
+    sub: str = ""
+    enabled: str = ""
+    result: str = ""
+    exit_status: int = 0
+    restarts: int = 0
+    main_pid: int = 0
+    program: str = ""
+    unread_changes: bool = False
+    files: tuple[str, ...] = ()
+    credentials: tuple[str, ...] = ()
     lingers: bool = True
+    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigFacts:
-    """The configuration file; ``error`` names key and line."""
+    """The configuration file; ``error`` names key and line. ``lacks_credentials``: that is since
+    systemd gives them to the unit alone."""
 
     file: PathFacts
     error: str | None = None
+    lacks_credentials: bool = False
     changed_at: float | None = None
     config: Config | None = field(default=None, repr=False)
 
@@ -124,12 +147,15 @@ class ConfigFacts:
 @dataclass(frozen=True, slots=True)
 class Facts:
     """Everything. ``watches``: this user's limit of inotify instances; ``descriptors``: of open
-    files in one process."""
+    files in one process. ``directories``: where the receivers of each account are. ``strays``:
+    receivers of accounts that the configuration has not."""
 
     now: float
     user: int
+    user_name: str
     version: str
     python: str
+    interpreter: str
     missing_packages: tuple[str, ...]
     config: ConfigFacts
     runtimes: tuple[PathFacts, ...]
@@ -138,5 +164,7 @@ class Facts:
     watches: int | None
     descriptors: int
     accounts: tuple[AccountFacts, ...] = ()
+    directories: tuple[PathFacts, ...] = ()
     sockets: tuple[SocketFacts, ...] = ()
+    strays: tuple[SocketFacts, ...] = ()
     providers: tuple[ProviderFacts, ...] = ()

@@ -12,7 +12,7 @@ from tokenrelay.cli.diagnosis.system import describe_path, listener_of, lock_hol
 from tokenrelay.sender import warnings
 from tokenrelay.sender.attempt import login_end
 from tokenrelay.sender.callback_address import callback_address
-from tokenrelay.sender.errors import VaultError
+from tokenrelay.sender.errors import TokenFileDamaged, VaultError
 from tokenrelay.sender.tokens import fingerprint
 from tokenrelay.sender.vault import Vault
 
@@ -28,6 +28,8 @@ def gather_account(account: Account) -> AccountFacts:
         name=account.name,
         login=_gather_login(account),
         callback=_gather_callback(account),
+        timeout=account.timeout,
+        rotation_grace=account.rotation_grace,
         hook=hook,
         hook_found=hook is None or shutil.which(hook) is not None,
         missing_directories=tuple(sorted(str(path) for path in places if not path.is_dir())),
@@ -36,11 +38,11 @@ def gather_account(account: Account) -> AccountFacts:
 
 def _gather_login(account: Account) -> LoginFacts:
     path, vault = account.token_file, Vault.of(account)
-    token, error = None, None
+    token, error, damaged = None, None, False
     try:
         token = vault.load()
     except VaultError as problem:
-        error = str(problem)
+        error, damaged = str(problem), isinstance(problem, TokenFileDamaged)
     refusal = vault.load_journal().refusal
     dead = (
         token is not None
@@ -54,6 +56,7 @@ def _gather_login(account: Account) -> LoginFacts:
         directory=describe_path(path.parent),
         directory_writable=os.access(path.parent, os.W_OK | os.X_OK),
         error=error,
+        damaged=damaged,
         expires_at=None if token is None else token.expires_at,
         login_end=end,
         login_warning=warnings.describe(account.name, plan, time.time()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,22 +33,46 @@ def describe_path(path: Path) -> PathFacts:
 def lock_holder(path: Path) -> Process | None:
     """Who holds flock(2) on a file; None where nobody does, or it cannot be known."""
     try:
-        inode = path.stat().st_ino
+        file = _in_proc_locks(path)
         locks = Path("/proc/locks").read_text()
     except OSError:
         return None
-    pid = find_lock(locks, inode)
+    pid = find_lock(locks, file)
     return None if pid is None else process(pid)
 
 
-def find_lock(locks: str, inode: int) -> int | None:
-    """The process in the text of /proc/locks that holds FLOCK on this inode."""
+def find_lock(locks: str, file: str) -> int | None:
+    """The process in the text of /proc/locks that holds FLOCK on a file, as named there."""
     for line in locks.splitlines():
         # 1: FLOCK  ADVISORY  WRITE 4242 fd:01:1837 0 EOF; "->" marks one that waits
         fields = line.split()
-        if fields[1] == "FLOCK" and fields[5].rpartition(":")[2] == str(inode):
+        if fields[1] == "FLOCK" and fields[5] == file:
             return int(fields[4])
     return None
+
+
+def _in_proc_locks(path: Path) -> str:
+    """How /proc/locks names a file: device of the mount, which on btrfs is not stat(2)'s; inode."""
+    descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        information = Path(f"/proc/self/fdinfo/{descriptor}").read_text()
+        inode = os.fstat(descriptor).st_ino
+    finally:
+        os.close(descriptor)
+    mounts = Path("/proc/self/mountinfo").read_text()
+    major, minor = find_device(mounts, information.partition("mnt_id:")[2].split()[0])
+    return f"{major:02x}:{minor:02x}:{inode}"
+
+
+def find_device(mounts: str, mount: str) -> tuple[int, int]:
+    """Major and minor number in the text of /proc/self/mountinfo. OSError: no such mount."""
+    for line in mounts.splitlines():
+        # 36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue
+        fields = line.split()
+        if fields[0] == mount:
+            major, _, minor = fields[2].partition(":")
+            return int(major), int(minor)
+    raise OSError(f"mount {mount} is not in /proc/self/mountinfo")
 
 
 def process(pid: int) -> Process:
