@@ -21,25 +21,31 @@ if TYPE_CHECKING:
 
 
 def run_delivery(options: argparse.Namespace, programs: Path, facts: dict[str, object]) -> None:
-    run_rows("delivery", rows.DELIVERY, options, programs, facts)
+    plan = conductor.placed(chosen_plan(options))
+    run_rows("delivery", rows.DELIVERY, plan, options, programs, facts)
 
 
 def run_callbacks(options: argparse.Namespace, programs: Path, facts: dict[str, object]) -> None:
-    run_rows("callbacks", rows.CALLBACKS, options, programs, facts)
+    run_rows("callbacks", rows.CALLBACKS, chosen_plan(options), options, programs, facts)
+
+
+def chosen_plan(options: argparse.Namespace) -> conductor.Plan:
+    plan = conductor.QUICK if options.quick else conductor.FULL
+    if options.long_idle:
+        plan = replace(plan, gaps=(*plan.gaps, conductor.LONG_IDLE))
+    return plan
 
 
 def run_rows(
     name: str,
     chosen: tuple[rows.Row, ...],
+    plan: conductor.Plan,
     options: argparse.Namespace,
     programs: Path,
     facts: dict[str, object],
 ) -> None:
     if options.only:
         chosen = tuple(row for row in chosen if any(word in row.name for word in options.only))
-    plan = conductor.QUICK if options.quick else conductor.FULL
-    if options.long_idle:
-        plan = replace(plan, gaps=(*plan.gaps, conductor.LONG_IDLE))
     result = conductor.conduct(chosen, plan, programs)
     gaps = [gap.name for gap in plan.gaps]
     publish(options.out / f"{name}.txt", report.tables(result, chosen, gaps))

@@ -1,10 +1,12 @@
 // Unix stream sockets as the sender and the floor receivers use them.
 #pragma once
 
+#include <immintrin.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <string>
 #include <string_view>
 
@@ -53,15 +55,21 @@ inline void send_all(int descriptor, std::string_view bytes) {
     }
 }
 
-/// One reply line; anything but an acceptance would measure the wrong path, so it ends the run.
-inline void expect_accepted(int descriptor) {
+/// One reply line, waited for asleep or spinning; anything but an acceptance would measure the wrong
+/// path, so it ends the run.
+inline void expect_accepted(int descriptor, bool spin = false) {
     char buffer[4096];
     std::size_t size = 0;
     do {
-        const ssize_t got = ::recv(descriptor, buffer + size, sizeof buffer - size, 0);
+        const ssize_t got =
+            ::recv(descriptor, buffer + size, sizeof buffer - size, spin ? MSG_DONTWAIT : 0);
+        if (got < 0 && errno == EAGAIN) {
+            _mm_pause();
+            continue;
+        }
         if (got <= 0) fail("the receiver closed the connection");
         size += static_cast<std::size_t>(got);
-    } while (buffer[size - 1] != '\n');
+    } while (size == 0 || buffer[size - 1] != '\n');
     const std::string_view reply(buffer, size);
     if (reply.find("\"ok\":true") == std::string_view::npos) fail("refused: " + std::string(reply));
 }

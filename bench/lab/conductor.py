@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lab.rows import Place
 from lab.running import RowError, Running
 
 if TYPE_CHECKING:
@@ -21,11 +22,12 @@ WARM_UP = 10
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """The pause before each message and how many of them make a block."""
+    """The pause before each message, how many of them make a block, and where its ends run."""
 
     name: str
     nanoseconds: int
     block: int
+    place: Place = Place.SCHEDULER
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +37,30 @@ class Plan:
 
 
 FULL = Plan(
-    10,
+    20,
     (
-        Gap("ping-pong", 0, 1000),
-        Gap("1 ms idle", 1_000_000, 200),
-        Gap("20 ms idle", 20_000_000, 50),
+        Gap("ping-pong", 0, 500),
+        Gap("1 ms idle", 1_000_000, 100),
+        Gap("20 ms idle", 20_000_000, 25),
     ),
 )
 QUICK = Plan(
-    3,
-    (Gap("ping-pong", 0, 500), Gap("1 ms idle", 1_000_000, 100), Gap("20 ms idle", 20_000_000, 20)),
+    10,
+    (Gap("ping-pong", 0, 150), Gap("1 ms idle", 1_000_000, 30), Gap("20 ms idle", 20_000_000, 6)),
 )
+PLACED = (Place.TOGETHER, Place.APART)
 LONG_IDLE = Gap("1 s idle", 1_000_000_000, 2)
+
+
+def placed(plan: Plan) -> Plan:
+    """The plan, its first gap also with the ends where each place wants them.
+
+    The scheduler puts a row on one processor or on two, as it likes, and the kernel's part of a
+    delivery differs by more than any receiver's own.
+    """
+    first = plan.gaps[0]
+    more = (replace(first, name=f"{first.name}, {place.value}", place=place) for place in PLACED)
+    return replace(plan, gaps=(*plan.gaps, *more))
 
 
 @dataclass(slots=True)
@@ -105,10 +119,11 @@ def one_round(
         for position in range(len(live)):
             running = live[(position + turn) % len(live)]
             name = running.row.name
-            if name in result.left_out:
+            if name in result.left_out or (running.row.pinned and gap.place is Place.TOGETHER):
                 continue
             warm_up = min(WARM_UP, gap.block)
             try:
+                running.place(gap.place)
                 samples = running.block(gap.block, gap.nanoseconds, warm_up=warm_up)
             except RowError as error:
                 result.left_out[name] = str(error)

@@ -6,8 +6,18 @@ import importlib.util
 import shutil
 import sys
 from dataclasses import dataclass
+from enum import Enum
 
 SENDER_CPU, RECEIVER_CPU = "0", "1"
+
+
+class Place(Enum):
+    """Where the two ends of a row run."""
+
+    SCHEDULER = "placed by the scheduler"
+    TOGETHER = "one processor"
+    APART = "a processor each"
+
 
 # Placeholders the conductor fills in: {socket} {file} {ledger} {ack} {bin}.
 LEDGER = ("--ledger", "{ledger}")
@@ -29,6 +39,11 @@ class Row:
     modules: tuple[str, ...] = ()
     programs: tuple[str, ...] = ()
 
+    @property
+    def pinned(self) -> bool:
+        """Whether its ends choose their processors: one each, since one of them spins."""
+        return "--cpu" in self.receiver
+
     def missing(self) -> str:
         """What this machine lacks for this row, or ""."""
         modules = [name for name in self.modules if importlib.util.find_spec(name) is None]
@@ -46,7 +61,8 @@ def peer(module: str, *options: str) -> tuple[str, ...]:
 
 C_SENDER = program("send_socket", *SOCKET)
 C_SENDER_ACKNOWLEDGED = program("send_socket", *SOCKET, *ACKNOWLEDGED)
-SPIN_SENDER = program("send_socket", *SOCKET, "--cpu", SENDER_CPU)
+PINNED_SENDER = program("send_socket", *SOCKET, "--cpu", SENDER_CPU)
+SPINNING_SENDER = (*PINNED_SENDER, "--spin", "1")
 
 
 def floor(mode: str) -> Row:
@@ -60,7 +76,7 @@ def floor(mode: str) -> Row:
 SPINNING_FLOOR = Row(
     name="spinning recv, C",
     receiver=program("receive_floor", *SOCKET, "--mode", "spin", "--cpu", RECEIVER_CPU),
-    sender=SPIN_SENDER,
+    sender=SPINNING_SENDER,
     floor="spinning recv, C",
 )
 TOKENRELAY = Row(
@@ -73,7 +89,7 @@ TOKENRELAY_BUSY_POLL = Row(
     receiver=program(
         "receive_tokenrelay", *SOCKET, "--busy-poll-ms", "60000", "--cpu", RECEIVER_CPU
     ),
-    sender=SPIN_SENDER,
+    sender=SPINNING_SENDER,
     floor="spinning recv, C",
 )
 TOKENRELAY_OBSERVED = Row(
@@ -83,7 +99,7 @@ TOKENRELAY_OBSERVED = Row(
         *SOCKET,
         *("--cpu", SENDER_CPU, "--observe", "1", "--observer-cpu", RECEIVER_CPU),
     ),
-    sender=SPIN_SENDER,
+    sender=PINNED_SENDER,
 )
 
 

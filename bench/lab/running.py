@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from lab.ledger import Ledger, Sample
 from lab.lines import Lines, SilentError
+from lab.rows import RECEIVER_CPU, SENDER_CPU, Place
 
 if TYPE_CHECKING:
     from lab.rows import Row
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
 BENCH = Path(__file__).resolve().parent.parent
 START_SECONDS = 20.0
 BLOCK_SECONDS = 120.0
+PROCESSORS = {
+    Place.SCHEDULER: (os.sched_getaffinity(0),) * 2,
+    Place.TOGETHER: ({int(SENDER_CPU)},) * 2,
+    Place.APART: ({int(SENDER_CPU)}, {int(RECEIVER_CPU)}),
+}  # of the sender, of all others
 
 
 class RowError(Exception):
@@ -84,6 +90,17 @@ class Running:
     def thaw(self) -> None:
         for process in self._processes:
             process.send_signal(signal.SIGCONT)
+
+    def place(self, place: Place) -> None:
+        """Has each thread run where the place says. Ends that choose for themselves stay there."""
+        if self.row.pinned:
+            return
+        sending, receiving = PROCESSORS[place]
+        for process in self._processes:
+            processors = sending if process is self._sender else receiving
+            for thread in Path(f"/proc/{process.pid}/task").iterdir():
+                with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
+                    os.sched_setaffinity(int(thread.name), processors)
 
     def block(self, count: int, gap_ns: int, *, warm_up: int) -> list[Sample]:
         """Sends `warm_up + count` messages and returns the samples of the last `count`."""

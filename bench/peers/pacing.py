@@ -28,8 +28,8 @@ def frames() -> Iterator[bytes]:
             "token_type": "Bearer",
             "expires_at": 4102444800,
             "serial": serial,
-            "account": "bench",
             "scope": "",
+            "account": "bench",
         }
         size = len(json.dumps(fields, separators=(",", ":"))) + 1
         fields["scope"] = "s" * (FRAME_SIZE - size)
@@ -46,7 +46,7 @@ def serve_blocks(ledger_path: Path, acknowledgements: int, send: Callable[[bytes
         for index in range(int(count)):
             frame = next(source)
             if gap != "0":
-                time.sleep(int(gap) / 1e9)
+                time.sleep(int(gap) / 1e9)  # the idle time whose effect is measured
             ledger.begin(index)
             send(frame)
             os.read(acknowledgements, 1)
