@@ -41,13 +41,15 @@ extern "C" long syscall(long number, ...) noexcept {
 // What callgrind collects: from the bytes in the buffer to the composed answer.
 extern "C" [[gnu::noinline]] void serve_a_frame(LineBuffer& buffer, TokenStore& store,
                                                 Answer& answer) {
-    Message message;
     Detail detail;
-    if (!take_usual_frame(buffer, message)) {
+    auto update = take_usual_frame(buffer);
+    if (!update) {
         const auto line = buffer.next_line();
+        Message message;
         if (!line || parse_message(*line, message, detail) != Refusal::none) std::abort();
+        update = message.update;
     }
-    const auto outcome = store.apply(message.update, kNow, detail);
+    const auto outcome = store.apply(*update, kNow, detail);
     if (!outcome.published) std::abort();
     answer_accepted(answer, outcome.generation);
     buffer.wipe_taken();

@@ -69,10 +69,11 @@ private:
     std::string serve_lines(std::int64_t wall) {
         std::string answers;
         while (!closed_ && !input_.searched()) {
-            if (tokenrelay::Message message;
-                haste_ == Haste::usual && tokenrelay::take_usual_frame(input_, message)) {
-                answers += apply(message, wall);
-                continue;
+            if (haste_ == Haste::usual) {
+                if (auto update = tokenrelay::take_usual_frame(input_)) {
+                    answers += apply(*update, wall);
+                    continue;
+                }
             }
             const auto line = input_.next_line();
             if (!line) break;
@@ -98,7 +99,8 @@ private:
         const auto refusal = tokenrelay::parse_message(line, message, detail);
         if (refusal == tokenrelay::Refusal::none) {
             const bool token = message.kind == tokenrelay::MessageKind::token;
-            return token ? apply(message, wall) : "";
+            closed_ = message.bare;
+            return token ? apply(message.update, wall) : "";
         }
         closed_ = message.bare || refusal == tokenrelay::Refusal::too_large;
         tokenrelay::Answer answer;
@@ -106,12 +108,11 @@ private:
         return std::string(answer.view());
     }
 
-    std::string apply(tokenrelay::Message& message, std::int64_t wall) {
-        if (!keep_refresh_token_) message.update.refresh_token = {};
+    std::string apply(tokenrelay::TokenUpdate& update, std::int64_t wall) {
+        if (!keep_refresh_token_) update.refresh_token = {};
         const std::int64_t now = wall * 1'000'000'000;
         tokenrelay::Detail detail;
-        const auto outcome = store_.apply(message.update, {now, now}, detail);
-        closed_ = message.bare;
+        const auto outcome = store_.apply(update, {now, now}, detail);
         tokenrelay::Answer answer;
         if (outcome.refusal == tokenrelay::Refusal::none) {
             tokenrelay::answer_accepted(answer, outcome.generation);

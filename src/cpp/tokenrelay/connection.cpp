@@ -1,12 +1,11 @@
 #include "tokenrelay/connection.hpp"
 
-#include <sys/socket.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <utility>
 
+#include "tokenrelay/direct_calls.hpp"
 #include "tokenrelay/limits.hpp"
 #include "tokenrelay/usual_frame.hpp"
 
@@ -65,7 +64,7 @@ void Connection::serve(std::uint32_t use, std::uint32_t events) noexcept {
 bool Connection::read(bool to_the_end) noexcept {
     for (int reads = 0; reads < kReadsPerEvent; ++reads) {
         const auto space = input_.space();
-        const ssize_t size = recv(fd_.get(), space.data(), space.size(), kRecvFlags);
+        const ssize_t size = direct::recv(fd_.get(), space, kRecvFlags);
         if (size < 0 && errno == EINTR) continue;
         if (size < 0 && errno == EAGAIN) return reads > 0;
         if (size > 0) input_.received(static_cast<std::size_t>(size));
@@ -84,9 +83,8 @@ bool Connection::read(bool to_the_end) noexcept {
 Connection::After Connection::serve_lines(std::int64_t read_at, bool at_end) noexcept {
     bool served = false;
     for (; !input_.searched(); served = true) {
-        Message message;
-        if (take_usual_frame(input_, message)) {
-            if (serve_message(message, read_at) == After::close) return After::close;
+        if (auto update = take_usual_frame(input_)) {
+            if (!serve_token(*update, read_at)) return After::close;
             continue;
         }
         const auto line = input_.next_line();
@@ -134,33 +132,30 @@ Connection::After Connection::serve_line(std::span<char> line, std::int64_t read
         Counters::add(service_->counters.refresh_refusals);
         return After::keep;
     }
-    return serve_message(message, read_at);
+    return serve_token(message.update, read_at) && !message.bare ? After::keep : After::close;
 }
 
-Connection::After Connection::serve_message(Message& message, std::int64_t read_at) noexcept {
+bool Connection::serve_token(TokenUpdate& update, std::int64_t read_at) noexcept {
     Detail detail;
-    const auto outcome = take(message, read_at, detail);
-    bool sent = false;
-    if (outcome.refusal == Refusal::none) {
-        Answer answer;
-        answer_accepted(answer, outcome.generation);
-        sent = send_answer(answer.view());
-    } else {
-        sent = refuse(outcome.refusal, detail.view(), outcome.serial);
+    const auto outcome = take(update, read_at, detail);
+    if (outcome.refusal != Refusal::none) {
+        return refuse(outcome.refusal, detail.view(), outcome.serial);
     }
-    return sent && !message.bare ? After::keep : After::close;
+    Answer answer;
+    answer_accepted(answer, outcome.generation);
+    return send_answer(answer.view());
 }
 
-TokenStore::Outcome Connection::take(Message& message, std::int64_t read_at,
+TokenStore::Outcome Connection::take(TokenUpdate& update, std::int64_t read_at,
                                      Detail& detail) noexcept {
     Counters& counters = service_->counters;
-    if (!service_->keep_refresh_token) message.update.refresh_token = {};
+    if (!service_->keep_refresh_token) update.refresh_token = {};
     // Coarse: a few milliseconds are nothing to a time in whole seconds.
     const auto outcome =
-        service_->store.apply(message.update, {clock_ns(CLOCK_REALTIME_COARSE), read_at}, detail);
+        service_->store.apply(update, {clock_ns(CLOCK_REALTIME_COARSE), read_at}, detail);
     if (outcome.refusal != Refusal::none) return outcome;
     delivered_ = true;
-    sent_serial_ |= message.update.serial.has_value();
+    sent_serial_ |= update.serial.has_value();
     if (outcome.published) {
         const std::int64_t now = clock_ns(CLOCK_BOOTTIME);
         Counters::add(counters.published);
@@ -186,8 +181,8 @@ void Connection::rehearse() noexcept {
     put(0, "{\"access_token\":\"");
     put(kUsualFrame - end.size(), end);
     input_.received(kUsualFrame);
-    if (Message message; take_usual_frame(input_, message)) {
-        service_->store.rehearse(message.update,
+    if (const auto update = take_usual_frame(input_)) {
+        service_->store.rehearse(*update,
                                  {clock_ns(CLOCK_REALTIME_COARSE), clock_ns(CLOCK_BOOTTIME)});
     }
     Answer answer;
@@ -220,7 +215,7 @@ void Connection::request_refresh(std::int64_t serial) noexcept {
 // How many of the bytes the peer took. All where it is gone: what it sent before is still served.
 // Negative if they can't be sent.
 ssize_t Connection::transmit(std::string_view bytes) const noexcept {
-    const ssize_t sent = send(fd_.get(), bytes.data(), bytes.size(), kSendFlags);
+    const ssize_t sent = direct::send(fd_.get(), bytes, kSendFlags);
     if (sent >= 0) return sent;
     if (errno == EPIPE || errno == ECONNRESET) return static_cast<ssize_t>(bytes.size());
     return errno == EAGAIN || errno == EINTR ? 0 : -1;

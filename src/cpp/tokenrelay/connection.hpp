@@ -72,8 +72,9 @@ private:
 
     After serve_lines(std::int64_t read_at, bool at_end) noexcept;
     After serve_line(std::span<char> line, std::int64_t read_at) noexcept;
-    After serve_message(Message& message, std::int64_t read_at) noexcept;
-    TokenStore::Outcome take(Message& message, std::int64_t read_at, Detail& detail) noexcept;
+    // False as send_answer().
+    bool serve_token(TokenUpdate& update, std::int64_t read_at) noexcept;
+    TokenStore::Outcome take(TokenUpdate& update, std::int64_t read_at, Detail& detail) noexcept;
     After refuse_and_close(Refusal refusal, std::string_view detail) noexcept;
     // False as send_answer().
     bool refuse(Refusal refusal, std::string_view detail,

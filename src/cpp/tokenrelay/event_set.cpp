@@ -5,6 +5,8 @@
 
 #include <cerrno>
 
+#include "tokenrelay/direct_calls.hpp"
+
 namespace tokenrelay {
 
 Error EventSet::open(int doorbell) {
@@ -51,7 +53,7 @@ void EventSet::timer_rang() noexcept {
 }
 
 int EventSet::wait(std::span<epoll_event> events, int timeout) const noexcept {
-    return epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), timeout);
+    return direct::epoll_wait(epoll_.get(), events, timeout);
 }
 
 void EventSet::abandon() noexcept {

@@ -1,97 +1,86 @@
 #include "tokenrelay/scan.hpp"
 
-#include "tokenrelay/sanitizer.hpp"
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 namespace tokenrelay::detail {
 namespace {
 
-// Vectors by the extension of GCC and Clang.
-using Bytes [[gnu::vector_size(32)]] = unsigned char;
+// A search looks at four blocks for one branch, for a token is long, and then at each of the last
+// ones, of which the very last may begin before `at`.
+constexpr std::ptrdiff_t kBlocks = 4;
 
-constexpr std::ptrdiff_t kBlock = sizeof(Bytes);
-constexpr std::ptrdiff_t kStride = 4 * kBlock;  // a token is long: one branch for four blocks
-
-// The worst of some blocks of bytes, place by place: in minima and maxima, what vector instructions
-// do best. Without a constructor: Clang does not emit one that only the clones below would call.
-struct Worst {
-    Bytes farthest;  // from 0x23 upwards, so that what is below it is farthest of all
-    Bytes nearest;  // to a backslash
-
-    [[gnu::always_inline]] void add(const char* at) noexcept {
-        Bytes bytes;
-        std::memcpy(&bytes, at, sizeof bytes);
-        const Bytes above = bytes - 0x23;
-        const Bytes backslash = bytes ^ '\\';
-        farthest = above > farthest ? above : farthest;
-        nearest = backslash < nearest ? backslash : nearest;
-    }
-    [[gnu::always_inline]] bool any() const noexcept {
-        const Halves far = halves(farthest);
-        const Halves near = halves(nearest);
-        const SixteenBytes found =
-            special(far.a > far.b ? far.a : far.b, near.a < near.b ? near.a : near.b);
-        std::uint64_t words[2];
-        std::memcpy(words, &found, sizeof words);
-        return (words[0] | words[1]) != 0;
-    }
-    // A bit for each place where a byte was special.
-    [[gnu::always_inline]] std::uint32_t places() const noexcept {
-        const Halves far = halves(farthest);
-        const Halves near = halves(nearest);
-        return places_in(special(far.a, near.a)) | places_in(special(far.b, near.b))
-                                                       << sizeof(SixteenBytes);
-    }
-
-private:
-    // Without AVX2 a compiler compares wider vectors byte by byte.
-    struct Halves {
-        SixteenBytes a;
-        SixteenBytes b;
-    };
-    [[gnu::always_inline]] static Halves halves(const Bytes& bytes) noexcept {
-        Halves halves;
-        std::memcpy(&halves, &bytes, sizeof halves);
-        return halves;
-    }
-    [[gnu::always_inline]] static SixteenBytes special(SixteenBytes far,
-                                                       SixteenBytes near) noexcept {
-        return (far > 0x7E - 0x23) | (near == 0);
-    }
-};
-
-// Built twice where the loader can choose by processor (ELF indirect functions): before
-// ThreadSanitizer is ready for that choice.
-#if defined(__x86_64__) && defined(__GLIBC__) && !TOKENRELAY_SANITIZE_THREAD
-#define TOKENRELAY_FOR_AVX2_TOO [[gnu::target_clones("avx2", "default")]]
-#else
-#define TOKENRELAY_FOR_AVX2_TOO
-#endif
-
-// Not find_special_far() itself, which the header has used by now: Clang wants to know of a function's
-// versions before.
-TOKENRELAY_FOR_AVX2_TOO const char* search(const char* begin, const char* at,
-                                           const char* end) noexcept {
-    for (; end - at >= kStride; at += kStride) {
-        Worst worst{{}, ~Bytes{}};
-        for (std::ptrdiff_t i = 0; i < kStride; i += kBlock) worst.add(at + i);
-        if (worst.any()) break;
-    }
-    while (at < end && end - begin >= kBlock) {
-        const char* const block = end - at < kBlock ? end - kBlock : at;
-        Worst worst{{}, ~Bytes{}};
-        worst.add(block);
-        const std::uint32_t places = worst.places() >> (at - block);
-        if (places != 0) return at + std::countr_zero(places);
-        at = block + kBlock;
-    }
+const char* search_bytes(const char* at, const char* end) noexcept {
     while (at < end && !is_special(*at)) ++at;
     return at;
 }
 
+const char* search_by_16(const char* begin, const char* at, const char* end) noexcept {
+    constexpr std::ptrdiff_t kBlock = sizeof(SixteenBytes);
+    for (; end - at >= kBlocks * kBlock; at += kBlocks * kBlock) {
+        SixteenBytes special{};
+        for (std::ptrdiff_t i = 0; i < kBlocks; ++i) special |= special_in(at + i * kBlock);
+        std::uint64_t words[2];
+        std::memcpy(words, &special, sizeof words);
+        if ((words[0] | words[1]) != 0) break;
+    }
+    while (at < end && end - begin >= kBlock) {
+        const char* const block = end - at < kBlock ? end - kBlock : at;
+        const std::uint32_t places = places_in(special_in(block)) >> (at - block);
+        if (places != 0) return at + std::countr_zero(places);
+        at = block + kBlock;
+    }
+    return search_bytes(at, end);
+}
+
+#if defined(__x86_64__)
+
+// In maxima and minima, what vectors do best. A byte's distance from 0x23 upwards is farthest for what
+// is below it; a backslash's distance from a backslash is nearest.
+[[gnu::target("avx2")]] const char* search_by_32(const char* begin, const char* at,
+                                                 const char* end) noexcept {
+    constexpr std::ptrdiff_t kBlock = sizeof(__m256i);
+    const __m256i from = _mm256_set1_epi8(0x23);
+    const __m256i too_far = _mm256_set1_epi8(0x7E - 0x23 + 1);
+    const __m256i backslash = _mm256_set1_epi8('\\');
+    for (; end - at >= kBlocks * kBlock; at += kBlocks * kBlock) {
+        __m256i farthest = _mm256_setzero_si256();
+        __m256i nearest = _mm256_set1_epi8(-1);
+        for (std::ptrdiff_t i = 0; i < kBlocks; ++i) {
+            const __m256i bytes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at) + i);
+            farthest = _mm256_max_epu8(farthest, _mm256_sub_epi8(bytes, from));
+            nearest = _mm256_min_epu8(nearest, _mm256_xor_si256(bytes, backslash));
+        }
+        const __m256i special =
+            _mm256_or_si256(_mm256_cmpeq_epi8(_mm256_max_epu8(farthest, too_far), farthest),
+                            _mm256_cmpeq_epi8(nearest, _mm256_setzero_si256()));
+        if (_mm256_movemask_epi8(special) != 0) break;
+    }
+    while (at < end && end - begin >= kBlock) {
+        const char* const block = end - at < kBlock ? end - kBlock : at;
+        const __m256i bytes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(block));
+        const __m256i far = _mm256_sub_epi8(bytes, from);
+        const __m256i special =
+            _mm256_or_si256(_mm256_cmpeq_epi8(_mm256_max_epu8(far, too_far), far),
+                            _mm256_cmpeq_epi8(bytes, backslash));
+        const auto places =
+            static_cast<std::uint32_t>(_mm256_movemask_epi8(special)) >> (at - block);
+        if (places != 0) return at + std::countr_zero(places);
+        at = block + kBlock;
+    }
+    return search_bytes(at, end);
+}
+
+#endif
+
 }  // namespace
 
 const char* find_special_far(const char* begin, const char* at, const char* end) noexcept {
-    return search(begin, at, end);
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx2")) return search_by_32(begin, at, end);
+#endif
+    return search_by_16(begin, at, end);
 }
 
 }  // namespace tokenrelay::detail

@@ -38,6 +38,13 @@ using SixteenBytes [[gnu::vector_size(16)]] = unsigned char;
 #endif
 }
 
+// Which of the sixteen bytes there are special: 0xFF each, the others 0.
+[[gnu::always_inline]] inline SixteenBytes special_in(const char* at) noexcept {
+    SixteenBytes bytes;
+    std::memcpy(&bytes, at, sizeof bytes);
+    return reinterpret_cast<SixteenBytes>((bytes - 0x23 > 0x7E - 0x23) | (bytes == '\\'));
+}
+
 // For what is longer than a key.
 [[gnu::pure]] const char* find_special_far(const char* begin, const char* at,
                                            const char* end) noexcept;
@@ -51,11 +58,7 @@ inline const char* find_special(const char* begin, const char* at, const char* e
     constexpr std::ptrdiff_t kBlock = sizeof(detail::SixteenBytes);
     if (end - begin >= kBlock) [[likely]] {
         const char* const block = end - at < kBlock ? end - kBlock : at;
-        detail::SixteenBytes bytes;
-        std::memcpy(&bytes, block, sizeof bytes);
-        const auto special = (bytes - 0x23 > 0x7E - 0x23) | (bytes == '\\');
-        const std::uint32_t places =
-            detail::places_in(reinterpret_cast<detail::SixteenBytes>(special)) >> (at - block);
+        const std::uint32_t places = detail::places_in(detail::special_in(block)) >> (at - block);
         if (places != 0) [[likely]]
             return at + std::countr_zero(places);
         at = block + kBlock;

@@ -59,42 +59,42 @@ struct Cursor {
     }
 };
 
-// The size of the frame at the begin of `bytes`, with its line's end; 0 where it is not the usual one.
-std::size_t read(std::span<const char> bytes, TokenUpdate& update) noexcept {
-    Cursor cursor{bytes.data(), bytes.data(), bytes.data() + bytes.size()};
-    if (!cursor.take(R"({"access_token":")") || !cursor.take_token(update.access_token)) return 0;
-    if (cursor.take(R"(,"token_type":)") && !cursor.take(R"("Bearer")")) return 0;
-    if (cursor.take(R"(,"expires_at":)") && !cursor.take_number(update.expires_at, kMaxUnixTime)) {
-        return 0;
-    }
-    if (cursor.take(R"(,"serial":)") && !cursor.take_number(update.serial, kMaxSerial)) return 0;
-    if (cursor.take(R"(,"issued_at":)") && !cursor.take_number(update.issued_at, kMaxUnixTime)) {
-        return 0;
-    }
-    if (cursor.take(R"(,"grant_expires_at":)") &&
-        !cursor.take_number(update.grant_expires_at, kMaxUnixTime)) {
-        return 0;
-    }
-    if (cursor.take(R"(,"scope":")") && !cursor.take_text(update.scope)) return 0;
-    if (cursor.take(R"(,"account":")") && !cursor.take_text(update.account)) return 0;
-    if (!cursor.take("}\n") && !(cursor.take(R"(,"refresh_token":")") &&
-                                 cursor.take_token(update.refresh_token) && cursor.take("}\n"))) {
-        return 0;
-    }
-    const auto size = static_cast<std::size_t>(cursor.at - cursor.begin);
-    return size - 1 <= kMaxFrame ? size : 0;
-}
-
 }  // namespace
 
-bool take_usual_frame(LineBuffer& input, Message& message) noexcept {
-    const std::size_t size = read(input.unsearched(), message.update);
-    if (size == 0) {
-        message.update = {};
-        return false;
+// Into local variables: an update that is filled member by member is zeroed as a whole before.
+std::optional<TokenUpdate> take_usual_frame(LineBuffer& input) noexcept {
+    const auto bytes = input.unsearched();
+    Cursor cursor{bytes.data(), bytes.data(), bytes.data() + bytes.size()};
+    std::string_view access_token, refresh_token, scope, account;
+    std::optional<std::int64_t> expires_at, serial, issued_at, grant_expires_at;
+    if (!cursor.take(R"({"access_token":")") || !cursor.take_token(access_token)) return {};
+    if (cursor.take(R"(,"token_type":)") && !cursor.take(R"("Bearer")")) return {};
+    if (cursor.take(R"(,"expires_at":)") && !cursor.take_number(expires_at, kMaxUnixTime)) {
+        return {};
     }
+    if (cursor.take(R"(,"serial":)") && !cursor.take_number(serial, kMaxSerial)) return {};
+    if (cursor.take(R"(,"issued_at":)") && !cursor.take_number(issued_at, kMaxUnixTime)) return {};
+    if (cursor.take(R"(,"grant_expires_at":)") &&
+        !cursor.take_number(grant_expires_at, kMaxUnixTime)) {
+        return {};
+    }
+    if (cursor.take(R"(,"scope":")") && !cursor.take_text(scope)) return {};
+    if (cursor.take(R"(,"account":")") && !cursor.take_text(account)) return {};
+    if (!cursor.take("}\n") && !(cursor.take(R"(,"refresh_token":")") &&
+                                 cursor.take_token(refresh_token) && cursor.take("}\n"))) {
+        return {};
+    }
+    const auto size = static_cast<std::size_t>(cursor.at - cursor.begin);
+    if (size - 1 > kMaxFrame) return {};
     input.skip(size);
-    return true;
+    return TokenUpdate{.access_token = access_token,
+                       .refresh_token = refresh_token,
+                       .scope = scope,
+                       .account = account,
+                       .expires_at = expires_at,
+                       .serial = serial,
+                       .issued_at = issued_at,
+                       .grant_expires_at = grant_expires_at};
 }
 
 }  // namespace tokenrelay

@@ -6,13 +6,15 @@
 // Pure: no I/O, no clock, no allocation. One thread.
 #pragma once
 
+#include <optional>
+
 #include "tokenrelay/frame.hpp"
-#include "tokenrelay/message.hpp"
+#include "tokenrelay/token.hpp"
 
 namespace tokenrelay {
 
-// Takes the next frame out of `input` if it is such a one; `message`, which must be fresh, is then what
-// it says: a token, checked. False, and nothing done, where it is not, or not yet whole.
-bool take_usual_frame(LineBuffer& input, Message& message) noexcept;
+// Takes the next frame out of `input` if it is such a one: what it says, checked, in views into the
+// buffer. Nothing, and nothing done, where it is not, or not yet whole.
+std::optional<TokenUpdate> take_usual_frame(LineBuffer& input) noexcept;
 
 }  // namespace tokenrelay
