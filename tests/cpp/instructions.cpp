@@ -28,6 +28,13 @@ std::string frame(int serial, std::string_view blank) {
            R"(,"scope":")" + std::string(100, 's') + "\"}\n";
 }
 
+// A connection's.
+struct Input {
+    TokenSlot slot;
+    LineBuffer buffer{slot.bytes()};
+    TokenUpdate usual;
+};
+
 }  // namespace
 
 // valgrind lacks membarrier(2), and runs one thread at a time, so that none is needed: without this
@@ -39,20 +46,21 @@ extern "C" long syscall(long number, ...) noexcept {
 }
 
 // What callgrind collects: from the bytes in the buffer to the composed answer.
-extern "C" [[gnu::noinline]] void serve_a_frame(LineBuffer& buffer, TokenStore& store,
-                                                Answer& answer) {
+extern "C" [[gnu::noinline]] void serve_a_frame(Input& input, TokenStore& store, Answer& answer) {
     Detail detail;
-    auto update = take_usual_frame(buffer);
-    if (!update) {
-        const auto line = buffer.next_line();
+    TokenStore::Outcome outcome;
+    if (take_usual_frame(input.buffer, input.usual)) {
+        outcome = store.apply(input.usual, kNow, detail, &input.slot);
+        input.buffer = LineBuffer(input.slot.bytes());
+    } else {
+        const auto line = input.buffer.next_line();
         Message message;
         if (!line || parse_message(*line, message, detail) != Refusal::none) std::abort();
-        update = message.update;
+        outcome = store.apply(message.update, kNow, detail);
+        input.buffer.wipe_taken();
     }
-    const auto outcome = store.apply(*update, kNow, detail);
     if (!outcome.published) std::abort();
     answer_accepted(answer, outcome.generation);
-    buffer.wipe_taken();
 }
 
 extern "C" [[gnu::noinline]] void read_with_a_guard(TokenStore& store) {
@@ -66,15 +74,14 @@ extern "C" [[gnu::noinline]] void read_with_a_reader(CellReader<Token>& reader) 
 int main(int count, char** arguments) {
     if (count != 3) return EXIT_FAILURE;
     const std::string_view what = arguments[1];
-    static char bytes[LineBuffer::kStorage];
-    LineBuffer buffer(bytes);
+    Input input;
     TokenStore store;
     const auto serve = [&](int serial) {
         const std::string text = frame(serial, what == "other_frame" ? " " : "");
-        std::memcpy(buffer.space().data(), text.data(), text.size());
-        buffer.received(text.size());
+        std::memcpy(input.buffer.space().data(), text.data(), text.size());
+        input.buffer.received(text.size());
         Answer answer;
-        serve_a_frame(buffer, store, answer);
+        serve_a_frame(input, store, answer);
         store.reclaim();
     };
     const int times = std::atoi(arguments[2]);

@@ -5,6 +5,7 @@
 #include <fstream>
 #include <sstream>
 #include <string>
+#include <string_view>
 
 namespace check {
 
@@ -22,6 +23,25 @@ inline bool has_flag(const void* address, const std::string& flag) {
             found = begin <= wanted && wanted < end;
         } else if (found && line.starts_with("VmFlags:")) {
             return (line + ' ').find(' ' + flag + ' ') != line.npos;
+        }
+    }
+    return false;
+}
+
+// This text is somewhere in the memory that a forked child finds empty: the receivers' tokens and frames.
+inline bool secret_memory_holds(std::string_view text) {
+    std::ifstream maps("/proc/self/smaps");
+    std::string_view mapping;
+    for (std::string line; std::getline(maps, line);) {
+        std::istringstream words(line);
+        std::uintptr_t begin = 0;
+        std::uintptr_t end = 0;
+        char dash = 0;
+        if (words >> std::hex >> begin >> dash >> end && dash == '-') {
+            mapping = {reinterpret_cast<const char*>(begin), end - begin};
+        } else if (line.starts_with("VmFlags:") && (line + ' ').find(" wf ") != line.npos &&
+                   mapping.find(text) != mapping.npos) {
+            return true;
         }
     }
     return false;

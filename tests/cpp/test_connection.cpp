@@ -9,6 +9,7 @@
 #include <string_view>
 #include <thread>
 
+#include "mapping.hpp"
 #include "receiver_fixture.hpp"
 #include "tokenrelay/connection.hpp"
 
@@ -203,6 +204,19 @@ TEST(a_refresh_token_is_kept_only_if_wanted) {
     }
 }
 
+TEST(a_refresh_token_that_is_not_kept_is_not_in_the_receivers_memory) {
+    for (const bool keep : {false, true}) {
+        Fixture fixture(Options{.keep_refresh_token = keep});
+        Peer peer(fixture.path());
+        CHECK_EQUAL(peer.ask(R"({"access_token":"access","refresh_token":"not-for-programs"})"
+                             "\n"),
+                    accepted(1));
+        CHECK_EQUAL(fixture.receiver.current()->access_token(), "access");
+        CHECK(secret_memory_holds("access"));
+        CHECK_EQUAL(secret_memory_holds("not-for-programs"), keep);
+    }
+}
+
 // A stand-in for a user who has no watch left: the kernel cannot report events of this file at all.
 TEST(a_connection_whose_events_nobody_reports_is_closed) {
     TokenStore store;
@@ -211,9 +225,8 @@ TEST(a_connection_whose_events_nobody_reports_is_closed) {
     const UniqueFd doorbell(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     CHECK(!events.open(doorbell.get()));
     const Connection::Service service{store, counters, events, false};
-    const auto storage = std::make_unique<char[]>(LineBuffer::kStorage);
     Connection connection;
-    connection.settle(service, 0, storage.get());
+    CHECK(connection.settle(service, 0));
     connection.open(UniqueFd(open("/dev/null", O_RDONLY | O_CLOEXEC)), 1);
     CHECK(!connection.is_open());
     CHECK_EQUAL(counters.connections.load(), 0U);

@@ -1,6 +1,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <climits>
 #include <cstdlib>
 #include <new>
@@ -69,17 +70,72 @@ TEST(the_newest_token_is_current) {
     CHECK(!store.has_retired());
 }
 
+namespace {
+
+// What a connection has: a slot, and in it the frame of a token.
+struct Received {
+    TokenSlot slot;
+    TokenUpdate in_it(std::string_view token, std::int64_t serial) const {
+        constexpr std::size_t before = 17;
+        std::copy(token.begin(), token.end(), slot.bytes() + before);
+        return update({slot.bytes() + before, token.size()}, serial);
+    }
+};
+
+}  // namespace
+
+TEST(a_frame_becomes_the_token_where_it_is) {
+    TokenStore store;
+    Received received;
+    const char* const bytes = received.slot.bytes();
+    Detail detail;
+    CHECK(store.apply(received.in_it("first", 1), now(), detail, &received.slot).published);
+    const auto first = store.current();
+    CHECK_EQUAL(first->authorization(), "Bearer first");
+    CHECK(first->access_token().data() > bytes && first->access_token().data() < bytes + 20);
+    CHECK(received.slot.bytes() != bytes);
+    CHECK(store.apply(received.in_it("second", 2), now(), detail, &received.slot).published);
+    CHECK_EQUAL(store.current()->access_token(), "second");
+    CHECK_EQUAL(first->access_token(), "first");
+}
+
+TEST(a_frame_that_is_not_published_stays_where_it_is) {
+    TokenStore store;
+    Received received;
+    Detail detail;
+    apply(store, "current", 2);
+    const char* const bytes = received.slot.bytes();
+    CHECK(store.apply(received.in_it("older", 1), now(), detail, &received.slot).refusal ==
+          Refusal::stale);
+    CHECK_EQUAL(static_cast<const void*>(received.slot.bytes()), static_cast<const void*>(bytes));
+    CHECK_EQUAL(store.current()->access_token(), "current");
+}
+
+TEST(a_token_made_of_its_frame_is_wiped_as_others) {
+    TokenStore store;
+    Received received;
+    Detail detail;
+    store.apply(received.in_it("secret", 1), now(), detail, &received.slot);
+    const char* const bytes = store.current()->access_token().data();
+    apply(store, "next", 2);
+    store.reclaim();
+    CHECK_EQUAL(std::string_view(bytes, 6), std::string_view("\0\0\0\0\0\0", 6));
+}
+
 TEST(applying_allocates_nothing) {
     TokenStore store;
     store.current();
     store.callbacks().add([](const Token&) {});
+    Received received;
     const std::size_t before = allocations;
     for (int i = 1; i <= 1000; ++i) {
-        apply(store, "token", i);
+        apply(store, "token", 2 * i);
+        Detail detail;
+        store.apply(received.in_it("token", 2 * i + 1), now(), detail, &received.slot);
         store.reclaim();
     }
     CHECK_EQUAL(allocations.load(), before);
-    CHECK_EQUAL(store.generation(), 1000U);
+    CHECK_EQUAL(store.generation(), 2000U);
 }
 
 TEST(held_guards_make_the_pool_grow_and_keep_their_tokens) {

@@ -49,6 +49,23 @@ struct Filled {
     }
 };
 
+// A frame, of which a token is made where its strings are.
+struct InPlace {
+    char storage[128] = R"({"access_token":"access","scope":"scope","account":"account",)"
+                        R"("refresh_token":"refresh"})";
+    Token token;
+    InPlace() {
+        TokenUpdate update = kUpdate;
+        for (auto* text :
+             {&update.access_token, &update.scope, &update.account, &update.refresh_token}) {
+            const std::string value = ":\"" + std::string(*text) + '"';
+            const auto at = std::string_view(storage).find(value) + 2;
+            *text = std::string_view(storage).substr(at, text->size());
+        }
+        token.fill_in_place(update, storage, 3, kNow);
+    }
+};
+
 void check_contents(const Token& token) {
     CHECK_EQUAL(token.access_token(), "access");
     CHECK_EQUAL(token.authorization(), "Bearer access");
@@ -98,6 +115,20 @@ TEST(an_empty_token_is_expired) { check_empty(Token()); }
 TEST(a_token_is_what_the_frame_said) {
     const Filled filled;
     check_contents(filled.token);
+}
+
+TEST(a_token_may_be_made_where_its_frame_is) {
+    InPlace frame;
+    check_contents(frame.token);
+    CHECK_EQUAL(static_cast<const void*>(frame.token.access_token().data()),
+                static_cast<const void*>(frame.storage + 17));
+    const Token copy = frame.token;
+    frame.token.clear();
+    check_empty(frame.token);
+    // All but the quote and the brace behind the last string.
+    CHECK(std::count(frame.storage, frame.storage + sizeof frame.storage, '\0') ==
+          sizeof frame.storage - 2);
+    check_contents(copy);
 }
 
 TEST(a_token_without_expiry_lives_half_an_hour) {

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,14 +24,11 @@ struct Stream {
         std::copy(bytes.begin(), bytes.end(), input.space().begin());
         input.received(bytes.size());
     }
-    bool take() {
-        update = take_usual_frame(input);
-        return update.has_value();
-    }
+    bool take() { return take_usual_frame(input, update); }
 
     std::vector<char> storage = std::vector<char>(LineBuffer::kStorage);
     LineBuffer input;
-    std::optional<TokenUpdate> update;
+    TokenUpdate update;
 };
 
 bool is_taken(std::string_view bytes) { return Stream(bytes).take(); }
@@ -53,7 +49,7 @@ void check_agreement(std::string_view bytes) {
     Detail detail;
     const auto line = slow.input.next_line();
     CHECK(line && parse_message(*line, message, detail) == Refusal::none);
-    CHECK(same(message.update, *hasty.update));
+    CHECK(same(message.update, hasty.update));
     CHECK(message.kind == MessageKind::token && !message.bare);
     CHECK_EQUAL(hasty.input.partial(), slow.input.partial());
 }
@@ -67,7 +63,7 @@ std::string with_token(std::size_t size) {
 TEST(a_frame_as_the_sender_writes_it_is_taken_whole) {
     Stream stream(kWhole);
     CHECK(stream.take());
-    const TokenUpdate& update = *stream.update;
+    const TokenUpdate& update = stream.update;
     CHECK_EQUAL(update.access_token, "ab");
     CHECK_EQUAL(update.expires_at.value(), 4'102'444'800);
     CHECK_EQUAL(update.serial.value(), kMaxSerial);
@@ -150,13 +146,29 @@ TEST(nothing_is_taken_before_the_frame_is_whole) {
 TEST(frames_that_came_together_are_taken_one_by_one) {
     const std::string both = with_token(2) + with_token(3);
     Stream stream(both + "{");
-    CHECK(stream.take());
-    CHECK(stream.take());
-    CHECK_EQUAL(stream.update->access_token, "kkk");
+    CHECK(stream.take() && !stream.input.skipped_all());
+    CHECK(stream.take() && !stream.input.skipped_all());
+    CHECK_EQUAL(stream.update.access_token, "kkk");
     CHECK(!stream.take());
     CHECK(stream.input.partial());
     stream.input.wipe_taken();
     CHECK(std::find(stream.storage.begin(), stream.storage.end(), 'k') == stream.storage.end());
+}
+
+TEST(a_frame_may_be_all_that_the_buffer_holds) {
+    Stream alone(kWhole);
+    CHECK(alone.take() && alone.input.skipped_all());
+    Stream last(with_token(2) + with_token(3));
+    CHECK(last.take() && !last.input.skipped_all());
+    CHECK(last.take() && !last.input.skipped_all());
+}
+
+TEST(members_of_the_frame_before_are_forgotten) {
+    Stream stream(std::string(kWhole) + with_token(1));
+    CHECK(stream.take() && stream.take());
+    TokenUpdate expected;
+    expected.access_token = "k";
+    CHECK(same(stream.update, expected));
 }
 
 TEST(each_other_byte_at_each_place_is_read_alike_or_not_at_all) {

@@ -69,11 +69,10 @@ private:
     std::string serve_lines(std::int64_t wall) {
         std::string answers;
         while (!closed_ && !input_.searched()) {
-            if (haste_ == Haste::usual) {
-                if (auto update = tokenrelay::take_usual_frame(input_)) {
-                    answers += apply(*update, wall);
-                    continue;
-                }
+            if (tokenrelay::TokenUpdate update;
+                haste_ == Haste::usual && tokenrelay::take_usual_frame(input_, update)) {
+                answers += apply(update, wall, input_.skipped_all() ? &slot_ : nullptr);
+                continue;
             }
             const auto line = input_.next_line();
             if (!line) break;
@@ -108,11 +107,16 @@ private:
         return std::string(answer.view());
     }
 
-    std::string apply(tokenrelay::TokenUpdate& update, std::int64_t wall) {
-        if (!keep_refresh_token_) update.refresh_token = {};
+    std::string apply(tokenrelay::TokenUpdate& update, std::int64_t wall,
+                      tokenrelay::TokenSlot* frame = nullptr) {
+        if (!keep_refresh_token_ && !update.refresh_token.empty()) {
+            update.refresh_token = {};
+            frame = nullptr;
+        }
         const std::int64_t now = wall * 1'000'000'000;
         tokenrelay::Detail detail;
-        const auto outcome = store_.apply(update, {now, now}, detail);
+        const auto outcome = store_.apply(update, {now, now}, detail, frame);
+        if (frame && outcome.published) input_ = tokenrelay::LineBuffer(slot_.bytes());
         tokenrelay::Answer answer;
         if (outcome.refusal == tokenrelay::Refusal::none) {
             tokenrelay::answer_accepted(answer, outcome.generation);
@@ -123,8 +127,8 @@ private:
         return std::string(answer.view());
     }
 
-    std::unique_ptr<char[]> storage_ = std::make_unique<char[]>(tokenrelay::LineBuffer::kStorage);
-    tokenrelay::LineBuffer input_{storage_.get()};
+    tokenrelay::TokenSlot slot_;
+    tokenrelay::LineBuffer input_{slot_.bytes()};
     tokenrelay::TokenStore store_;
     const bool keep_refresh_token_;
     const Haste haste_;

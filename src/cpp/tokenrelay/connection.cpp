@@ -17,12 +17,17 @@ constexpr int kReadsPerEvent = 8;  // then the other connections have their turn
 constexpr int kRecvFlags = MSG_DONTWAIT;
 constexpr int kSendFlags = MSG_DONTWAIT | MSG_NOSIGNAL;
 
+static_assert(TokenSlot::kBytes >= LineBuffer::kStorage);
+
 }  // namespace
 
-void Connection::settle(const Service& service, std::uint32_t place, char* storage) noexcept {
+bool Connection::settle(const Service& service, std::uint32_t place) noexcept {
     service_ = &service;
     place_ = place;
-    input_ = LineBuffer(storage);
+    if (!slot_.has_memory()) return false;
+    input_ = LineBuffer(slot_.bytes());
+    service_->store.lock_memory(slot_);
+    return true;
 }
 
 void Connection::open(UniqueFd fd, std::uint64_t order) noexcept {
@@ -83,8 +88,9 @@ bool Connection::read(bool to_the_end) noexcept {
 Connection::After Connection::serve_lines(std::int64_t read_at, bool at_end) noexcept {
     bool served = false;
     for (; !input_.searched(); served = true) {
-        if (auto update = take_usual_frame(input_)) {
-            if (!serve_token(*update, read_at)) return After::close;
+        if (take_usual_frame(input_, usual_)) {
+            TokenSlot* const frame = input_.skipped_all() ? &slot_ : nullptr;
+            if (!serve_token(usual_, read_at, frame)) return After::close;
             continue;
         }
         const auto line = input_.next_line();
@@ -135,9 +141,9 @@ Connection::After Connection::serve_line(std::span<char> line, std::int64_t read
     return serve_token(message.update, read_at) && !message.bare ? After::keep : After::close;
 }
 
-bool Connection::serve_token(TokenUpdate& update, std::int64_t read_at) noexcept {
+bool Connection::serve_token(TokenUpdate& update, std::int64_t read_at, TokenSlot* frame) noexcept {
     Detail detail;
-    const auto outcome = take(update, read_at, detail);
+    const auto outcome = take(update, read_at, frame, detail);
     if (outcome.refusal != Refusal::none) {
         return refuse(outcome.refusal, detail.view(), outcome.serial);
     }
@@ -146,13 +152,17 @@ bool Connection::serve_token(TokenUpdate& update, std::int64_t read_at) noexcept
     return send_answer(answer.view());
 }
 
-TokenStore::Outcome Connection::take(TokenUpdate& update, std::int64_t read_at,
+TokenStore::Outcome Connection::take(TokenUpdate& update, std::int64_t read_at, TokenSlot* frame,
                                      Detail& detail) noexcept {
     Counters& counters = service_->counters;
-    if (!service_->keep_refresh_token) update.refresh_token = {};
+    if (!service_->keep_refresh_token && !update.refresh_token.empty()) {
+        update.refresh_token = {};
+        frame = nullptr;  // it must not stay where it is
+    }
     // Coarse: a few milliseconds are nothing to a time in whole seconds.
     const auto outcome =
-        service_->store.apply(update, {clock_ns(CLOCK_REALTIME_COARSE), read_at}, detail);
+        service_->store.apply(update, {clock_ns(CLOCK_REALTIME_COARSE), read_at}, detail, frame);
+    if (frame && outcome.published) input_ = LineBuffer(slot_.bytes());
     if (outcome.refusal != Refusal::none) return outcome;
     delivered_ = true;
     sent_serial_ |= update.serial.has_value();
@@ -173,17 +183,18 @@ TokenStore::Outcome Connection::take(TokenUpdate& update, std::int64_t read_at,
 void Connection::rehearse() noexcept {
     if (fd_) return;
     const auto space = input_.space();
-    std::memset(space.data(), 'k', kUsualFrame);
+    constexpr std::size_t size = TokenSlot::kUsualFrame;
+    std::memset(space.data(), 'k', size);
     const auto put = [space](std::size_t at, std::string_view text) {
         std::memcpy(space.data() + at, text.data(), text.size());
     };
     constexpr std::string_view end = "\",\"token_type\":\"Bearer\",\"serial\":1700000000000}\n";
     put(0, "{\"access_token\":\"");
-    put(kUsualFrame - end.size(), end);
-    input_.received(kUsualFrame);
-    if (const auto update = take_usual_frame(input_)) {
-        service_->store.rehearse(*update,
-                                 {clock_ns(CLOCK_REALTIME_COARSE), clock_ns(CLOCK_BOOTTIME)});
+    put(size - end.size(), end);
+    input_.received(size);
+    if (take_usual_frame(input_, usual_)) {
+        service_->store.rehearse(
+            usual_, {clock_ns(CLOCK_REALTIME_COARSE), clock_ns(CLOCK_BOOTTIME)}, slot_);
     }
     Answer answer;
     answer_accepted(answer, 0);

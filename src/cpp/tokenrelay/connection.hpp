@@ -23,9 +23,6 @@ namespace tokenrelay {
 
 class Connection {
 public:
-    // Bytes of storage that the usual frame needs.
-    static constexpr std::size_t kUsualFrame = 4096;
-
     // What all connections work with.
     struct Service {
         TokenStore& store;
@@ -38,8 +35,8 @@ public:
         }
     };
 
-    // Once, before all else. `storage` has LineBuffer::kStorage bytes.
-    void settle(const Service& service, std::uint32_t place, char* storage) noexcept;
+    // Once, before all else. False if the kernel had no memory for the frames.
+    bool settle(const Service& service, std::uint32_t place) noexcept;
 
     // Closes it at once where the kernel cannot report its events.
     void open(UniqueFd fd, std::uint64_t order) noexcept;
@@ -73,8 +70,10 @@ private:
     After serve_lines(std::int64_t read_at, bool at_end) noexcept;
     After serve_line(std::span<char> line, std::int64_t read_at) noexcept;
     // False as send_answer().
-    bool serve_token(TokenUpdate& update, std::int64_t read_at) noexcept;
-    TokenStore::Outcome take(TokenUpdate& update, std::int64_t read_at, Detail& detail) noexcept;
+    bool serve_token(TokenUpdate& update, std::int64_t read_at,
+                     TokenSlot* frame = nullptr) noexcept;
+    TokenStore::Outcome take(TokenUpdate& update, std::int64_t read_at, TokenSlot* frame,
+                             Detail& detail) noexcept;
     After refuse_and_close(Refusal refusal, std::string_view detail) noexcept;
     // False as send_answer().
     bool refuse(Refusal refusal, std::string_view detail,
@@ -86,7 +85,9 @@ private:
 
     const Service* service_ = nullptr;
     UniqueFd fd_;
-    LineBuffer input_;
+    TokenSlot slot_;
+    LineBuffer input_;  // over the slot's bytes
+    TokenUpdate usual_;  // what the frame in hand says; a new one for each would be zeroed for each
     std::uint32_t place_ = 0;
     std::uint32_t use_ = 0;  // counts the connections that had this place
     std::uint64_t order_ = 0;

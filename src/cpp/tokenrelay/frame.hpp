@@ -35,7 +35,12 @@ public:
         if (scanned_ != begin_) return {};
         return {storage_ + begin_, end_ - begin_};
     }
-    void skip(std::size_t bytes) noexcept { begin_ = scanned_ = begin_ + bytes; }
+    void skip(std::size_t bytes) noexcept {
+        alone_ = begin_ == 0 && bytes == end_;
+        begin_ = scanned_ = begin_ + bytes;
+    }
+    // What the last skip() took is all that the storage holds.
+    bool skipped_all() const noexcept { return alone_; }
 
     // The frame being received can't fit any more.
     bool too_large() const noexcept;
@@ -55,6 +60,7 @@ private:
     std::size_t begin_ = 0;    // of the current line
     std::size_t scanned_ = 0;  // no \n in [begin_, scanned_)
     std::size_t end_ = 0;      // of the received bytes
+    bool alone_ = false;       // what was skipped last
 };
 
 }  // namespace tokenrelay

@@ -18,14 +18,9 @@ constexpr std::int64_t kAcceptRetry = 100'000'000;  // ns after running out of d
 }  // namespace
 
 Senders::Senders(const Connection::Service& service, std::vector<uid_t> allow_uids)
-    : service_(service),
-      allow_uids_(std::move(allow_uids)),
-      buffers_(kMaxConnections * LineBuffer::kStorage) {
-    if (!buffers_.data()) return;
+    : service_(service), allow_uids_(std::move(allow_uids)) {
     for (std::size_t i = 0; i < connections_.size(); ++i) {
-        const std::size_t begin = i * LineBuffer::kStorage;
-        connections_[i].settle(service_, static_cast<std::uint32_t>(i), buffers_.data() + begin);
-        buffers_.prefault(begin, Connection::kUsualFrame);
+        has_memory_ &= connections_[i].settle(service_, static_cast<std::uint32_t>(i));
     }
 }
 

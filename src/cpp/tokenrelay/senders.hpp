@@ -11,7 +11,6 @@
 #include "tokenrelay/connection.hpp"
 #include "tokenrelay/fd.hpp"
 #include "tokenrelay/limits.hpp"
-#include "tokenrelay/secret_memory.hpp"
 
 namespace tokenrelay {
 
@@ -22,7 +21,7 @@ public:
     Senders& operator=(const Senders&) = delete;
 
     // False if the kernel had no memory for the frames.
-    bool has_memory() const noexcept { return buffers_.data() != nullptr; }
+    bool has_memory() const noexcept { return has_memory_; }
 
     // Takes the connections that wait at the listening socket, up to as many as there are places; the
     // rest at its next event, or later, by accept_late(), where no descriptor is left.
@@ -47,8 +46,8 @@ private:
 
     const Connection::Service service_;
     const std::vector<uid_t> allow_uids_;
-    SecretMemory buffers_;
     std::array<Connection, kMaxConnections> connections_;
+    bool has_memory_ = true;
     // At least one connection had each of the first so many: those alone are looked at when spinning.
     std::size_t places_used_ = 0;
     std::uint64_t order_ = 0;  // of acceptance

@@ -11,9 +11,6 @@ namespace {
 
 // The current token and a handful of replaced ones, so that a burst is not held up by wiping them.
 constexpr std::size_t kSlots = 8;
-// Every string of the largest frame, the scheme, and the token itself.
-constexpr std::size_t kSlotBytes = sizeof(Token) + 16 + kMaxFrame;
-constexpr std::size_t kUsualToken = 4096;
 
 bool same_token(const TokenUpdate& update, const Token& current) noexcept {
     return update.expires_at && *update.expires_at == current.expires_at() &&
@@ -34,16 +31,17 @@ TokenStore::~TokenStore() { cell_.publish(nullptr); }
 
 void TokenStore::lock_memory() noexcept {
     bool locked = true;
-    for (const auto& slot : pool_) locked &= slot->memory.lock();
+    for (const auto& slot : pool_) locked &= slot->lock();
     memory_locked_.store(locked, std::memory_order_relaxed);
+}
+
+void TokenStore::lock_memory(TokenSlot& frame) noexcept {
+    if (!frame.lock()) memory_locked_.store(false, std::memory_order_relaxed);
 }
 
 bool TokenStore::add_slot() noexcept {
     auto slot = std::make_unique<Slot>();
-    slot->memory = SecretMemory(kSlotBytes);
-    if (!slot->memory.data()) return false;
-    slot->memory.prefault(0, kUsualToken);
-    slot->token = new (slot->memory.data()) Token;
+    if (!slot->has_memory()) return false;
     free_.push_back(slot.get());
     pool_.push_back(std::move(slot));
     retired_.reserve(pool_.size());
@@ -51,7 +49,8 @@ bool TokenStore::add_slot() noexcept {
     return true;
 }
 
-TokenStore::Outcome TokenStore::apply(const TokenUpdate& update, Now now, Detail& detail) noexcept {
+TokenStore::Outcome TokenStore::apply(const TokenUpdate& update, Now now, Detail& detail,
+                                      TokenSlot* frame) noexcept {
     Outcome outcome;
     outcome.generation = generation_.load(std::memory_order_relaxed);
     if (update.expires_at && *update.expires_at <= now.wall / 1'000'000'000) {
@@ -71,7 +70,7 @@ TokenStore::Outcome TokenStore::apply(const TokenUpdate& update, Now now, Detail
         outcome.refusal = Refusal::busy;
         return outcome;
     }
-    publish(update, now, outcome);
+    publish(update, now, frame, outcome);
     return outcome;
 }
 
@@ -92,37 +91,48 @@ Refusal TokenStore::judge(const TokenUpdate& update, const Token& current, Outco
     return Refusal::conflict;
 }
 
-void TokenStore::publish(const TokenUpdate& update, Now now, Outcome& outcome) noexcept {
+void TokenStore::publish(const TokenUpdate& update, Now now, TokenSlot* frame,
+                         Outcome& outcome) noexcept {
     Slot* const next = free_.back();
     free_.pop_back();
     outcome.generation = ++last_generation_;
     outcome.published = true;
-    next->token->fill(update, next->bytes(), outcome.generation, now);
-    cell_.publish(next->token);
+    Token* token = nullptr;
+    if (frame) {
+        next->exchange(*frame);
+        token = &next->token();
+        token->fill_in_place(update, next->bytes(), outcome.generation, now);
+    } else {
+        token = &next->token();
+        token->fill(update, next->bytes(), outcome.generation, now);
+    }
+    cell_.publish(token);
     // Release: who sees the generation finds the token.
     generation_.store(outcome.generation, std::memory_order_release);
     if (current_slot_) retired_.push_back(current_slot_);
     current_slot_ = next;
-    callbacks_.notify(*next->token);
+    callbacks_.notify(*token);
     published_.advance();
 }
 
-void TokenStore::rehearse(const TokenUpdate& update, Now now) noexcept {
-    for (Slot* slot : free_) {
-        slot->token->fill(update, slot->bytes(), 0, now);
-        slot->token->clear();
+void TokenStore::rehearse(const TokenUpdate& update, Now now, const TokenSlot& frame) noexcept {
+    for (const Slot* slot : free_) {
+        slot->token().fill(update, slot->bytes(), 0, now);
+        slot->token().clear();
     }
+    frame.token().fill_in_place(update, frame.bytes(), 0, now);
+    frame.token().clear();
 }
 
 void TokenStore::greet_new_callbacks() noexcept {
-    if (current_slot_) callbacks_.notify(*current_slot_->token);
+    if (current_slot_) callbacks_.notify(current_slot_->token());
 }
 
 void TokenStore::reclaim() noexcept {
     if (retired_.empty()) return;
     for (Slot* slot : retired_) slot->in_use = false;
     const bool asked = cell_.reclaim([this](const Token* held) {
-        for (Slot* slot : retired_) slot->in_use |= slot->token == held;
+        for (Slot* slot : retired_) slot->in_use |= &slot->token() == held;
     });
     std::erase_if(retired_, [this, asked](Slot* slot) {
         const bool unused = asked && !slot->in_use;
@@ -135,7 +145,7 @@ void TokenStore::reclaim() noexcept {
 }
 
 void TokenStore::free_slot(Slot& slot) noexcept {
-    slot.token->clear();
+    slot.token().clear();
     free_.push_back(&slot);
 }
 
@@ -174,7 +184,7 @@ void TokenStore::after_fork() noexcept {
     free_.clear();
     for (auto& slot : pool_) {
         // The kernel has emptied these pages (MADV_WIPEONFORK), the tokens' fields with them.
-        slot->token = new (slot->memory.data()) Token;
+        slot->renew();
         retired_.push_back(slot.get());  // a guard of the forking thread may be on it
     }
 }

@@ -16,8 +16,8 @@
 #include "tokenrelay/clock.hpp"
 #include "tokenrelay/error.hpp"
 #include "tokenrelay/message.hpp"
-#include "tokenrelay/secret_memory.hpp"
 #include "tokenrelay/token.hpp"
+#include "tokenrelay/token_slot.hpp"
 #include "tokenrelay/wake_count.hpp"
 
 namespace tokenrelay {
@@ -36,10 +36,13 @@ public:
     TokenStore(const TokenStore&) = delete;
     TokenStore& operator=(const TokenStore&) = delete;
 
-    // Writer. Allocates nothing, takes no lock. The callbacks have returned when it returns.
-    Outcome apply(const TokenUpdate& update, Now now, Detail& detail) noexcept;
+    // Writer. Allocates nothing, takes no lock. The callbacks have returned when it returns. Copies
+    // the update's strings, unless `frame` says in which slot they lie, with nothing else: if the token
+    // is published, that slot is then exchanged for a free one.
+    Outcome apply(const TokenUpdate& update, Now now, Detail& detail,
+                  TokenSlot* frame = nullptr) noexcept;
     // Writer. apply() without a publication: what comes next finds its memory and code warm.
-    void rehearse(const TokenUpdate& update, Now now) noexcept;
+    void rehearse(const TokenUpdate& update, Now now, const TokenSlot& frame) noexcept;
     // Writer. Callbacks added since the last publication hear of the current token.
     void greet_new_callbacks() noexcept;
     // Writer. There are replaced tokens to wipe.
@@ -69,7 +72,9 @@ public:
     // Writer. Locks the tokens' memory against swap as far as the limit allows; in a forked child, for
     // which the constructor's locks do not hold, anew.
     void lock_memory() noexcept;
-    // All of the tokens' memory was locked, at the last lock_memory().
+    // The same, after it, for a slot from which tokens will come by apply().
+    void lock_memory(TokenSlot& frame) noexcept;
+    // All of the tokens' memory was locked, at the last lock_memory() of each.
     bool memory_locked() const noexcept { return memory_locked_.load(std::memory_order_relaxed); }
     // Tokens replaced but still held by a reader, at the last reclaim().
     std::size_t retained() const noexcept { return retained_.load(std::memory_order_relaxed); }
@@ -78,18 +83,15 @@ public:
     void after_fork() noexcept;
 
 private:
-    struct Slot {
-        SecretMemory memory;
-        Token* token = nullptr;  // at the start of the memory, its bytes behind it
+    struct Slot : TokenSlot {
         bool in_use = false;
-        char* bytes() const noexcept { return memory.data() + sizeof(Token); }
     };
 
     bool add_slot() noexcept;
     void free_slot(Slot& slot) noexcept;
     Refusal judge(const TokenUpdate& update, const Token& current, Outcome& outcome,
                   Detail& detail) const noexcept;
-    void publish(const TokenUpdate& update, Now now, Outcome& outcome) noexcept;
+    void publish(const TokenUpdate& update, Now now, TokenSlot* frame, Outcome& outcome) noexcept;
 
     Cell<Token> cell_;
     std::atomic<std::uint64_t> generation_{0};

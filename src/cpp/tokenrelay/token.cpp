@@ -18,9 +18,8 @@ std::int64_t to_ns(std::int64_t seconds) noexcept {
     return std::min(seconds, std::numeric_limits<std::int64_t>::max() / kSecond) * kSecond;
 }
 
-char* append(char* to, std::string_view text) noexcept {
+void copy(char* to, std::string_view text) noexcept {
     if (!text.empty()) std::memcpy(to, text.data(), text.size());
-    return to + text.size();
 }
 
 }  // namespace
@@ -31,13 +30,12 @@ Token::Token(Token&& other) noexcept { *this = std::move(other); }
 
 Token& Token::operator=(const Token& other) {
     if (this == &other) return *this;
-    const std::size_t size = other.bytes_used();
-    char* copy = size ? new char[size] : nullptr;
-    append(copy, {other.bytes_, size});
+    char* const bytes = other.size_ ? new char[other.size_] : nullptr;
+    copy(bytes, {other.bytes_, other.size_});
     clear();
     take_fields(other);
-    bytes_ = copy;
-    owned_ = copy != nullptr;
+    bytes_ = bytes;
+    owned_ = bytes != nullptr;
     return *this;
 }
 
@@ -57,10 +55,11 @@ Token::~Token() {
 }
 
 void Token::take_fields(const Token& other) noexcept {
-    authorization_size_ = other.authorization_size_;
-    scope_size_ = other.scope_size_;
-    account_size_ = other.account_size_;
-    refresh_size_ = other.refresh_size_;
+    size_ = other.size_;
+    authorization_ = other.authorization_;
+    scope_ = other.scope_;
+    account_ = other.account_;
+    refresh_token_ = other.refresh_token_;
     generation_ = other.generation_;
     expires_at_ = other.expires_at_;
     boot_deadline_ = other.boot_deadline_;
@@ -79,12 +78,44 @@ void Token::fill(const TokenUpdate& update, char* storage, std::uint64_t generat
                  Now now) noexcept {
     bytes_ = storage;
     owned_ = false;
-    char* end = append(append(storage, kScheme), update.access_token);
-    append(append(append(end, update.scope), update.account), update.refresh_token);
-    authorization_size_ = static_cast<std::uint32_t>(end - storage);
-    scope_size_ = static_cast<std::uint32_t>(update.scope.size());
-    account_size_ = static_cast<std::uint32_t>(update.account.size());
-    refresh_size_ = static_cast<std::uint32_t>(update.refresh_token.size());
+    size_ = 0;
+    const auto append = [this](std::string_view text) {
+        copy(bytes_ + size_, text);
+        const Part part{size_, static_cast<std::uint32_t>(text.size())};
+        size_ += part.size;
+        return part;
+    };
+    append(kScheme);
+    authorization_ = {0, size_ + append(update.access_token).size};
+    scope_ = append(update.scope);
+    account_ = append(update.account);
+    refresh_token_ = append(update.refresh_token);
+    take_values(update, generation, now);
+}
+
+void Token::fill_in_place(const TokenUpdate& update, char* storage, std::uint64_t generation,
+                          Now now) noexcept {
+    bytes_ = storage;
+    owned_ = false;
+    size_ = 0;
+    const auto find = [this](std::string_view text) {
+        if (text.empty()) return Part{};
+        const Part part{static_cast<std::uint32_t>(text.data() - bytes_),
+                        static_cast<std::uint32_t>(text.size())};
+        size_ = std::max(size_, part.begin + part.size);
+        return part;
+    };
+    const Part token = find(update.access_token);
+    constexpr std::uint32_t scheme = kScheme.size();
+    authorization_ = {token.begin - scheme, token.size + scheme};
+    copy(bytes_ + authorization_.begin, kScheme);
+    scope_ = find(update.scope);
+    account_ = find(update.account);
+    refresh_token_ = find(update.refresh_token);
+    take_values(update, generation, now);
+}
+
+void Token::take_values(const TokenUpdate& update, std::uint64_t generation, Now now) noexcept {
     generation_ = generation;
     expires_at_ = update.expires_at.value_or(now.wall / kSecond + kDefaultLifetime);
     // A frame just received can't be valid for longer than its expiry says, whatever the wall
@@ -99,11 +130,12 @@ void Token::fill(const TokenUpdate& update, char* storage, std::uint64_t generat
 }
 
 void Token::clear() noexcept {
-    if (bytes_) explicit_bzero(bytes_, bytes_used());
+    if (bytes_) explicit_bzero(bytes_, size_);
     if (owned_) delete[] bytes_;
     bytes_ = nullptr;
     owned_ = false;
-    authorization_size_ = scope_size_ = account_size_ = refresh_size_ = 0;
+    size_ = 0;
+    authorization_ = scope_ = account_ = refresh_token_ = {};
     generation_ = 0;
 }
 

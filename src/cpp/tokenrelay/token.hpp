@@ -39,18 +39,14 @@ public:
     ~Token();
 
     std::string_view access_token() const noexcept {
-        return authorization().substr(authorization_size_ ? kScheme.size() : 0);
+        return authorization().substr(authorization_.size ? kScheme.size() : 0);
     }
     // "Bearer …", as an Authorization header wants it (RFC 6750 §2.1).
-    std::string_view authorization() const noexcept { return {bytes_, authorization_size_}; }
-    std::string_view scope() const noexcept { return {bytes_ + authorization_size_, scope_size_}; }
-    std::string_view account() const noexcept {
-        return {bytes_ + authorization_size_ + scope_size_, account_size_};
-    }
+    std::string_view authorization() const noexcept { return text(authorization_); }
+    std::string_view scope() const noexcept { return text(scope_); }
+    std::string_view account() const noexcept { return text(account_); }
     // Empty unless the sender sent it and the receiver keeps refresh tokens.
-    std::string_view refresh_token() const noexcept {
-        return {bytes_ + authorization_size_ + scope_size_ + account_size_, refresh_size_};
-    }
+    std::string_view refresh_token() const noexcept { return text(refresh_token_); }
 
     std::int64_t expires_at() const noexcept { return expires_at_; }  // Unix seconds
     // Time left by the wall clock or by CLOCK_BOOTTIME, whichever says less; negative once expired.
@@ -63,25 +59,35 @@ public:
     std::uint64_t generation() const noexcept { return generation_; }  // 0: empty
     std::int64_t received_at_ns() const noexcept { return received_at_; }  // CLOCK_BOOTTIME
 
-    // Makes this token the snapshot of `update`, its bytes in `storage`, which must outlive it and
-    // is not owned. Not safe beside readers: the receiver's writer calls it before publication.
+    // Makes this token the snapshot of `update`, its strings copied to `storage`, which must outlive
+    // it and is not owned. Not safe beside readers: the receiver's writer calls it before publication.
     void fill(const TokenUpdate& update, char* storage, std::uint64_t generation, Now now) noexcept;
+    // The same without a copy, where the strings lie behind `storage` already, the access token with
+    // room for the scheme before it.
+    void fill_in_place(const TokenUpdate& update, char* storage, std::uint64_t generation,
+                       Now now) noexcept;
     // Wipes the bytes and empties the token; the same rule as fill().
     void clear() noexcept;
 
 private:
     static constexpr std::string_view kScheme = "Bearer ";
 
-    std::size_t bytes_used() const noexcept {
-        return authorization_size_ + scope_size_ + account_size_ + refresh_size_;
-    }
+    // Of the bytes.
+    struct Part {
+        std::uint32_t begin = 0;
+        std::uint32_t size = 0;
+    };
+
+    std::string_view text(Part part) const noexcept { return {bytes_ + part.begin, part.size}; }
+    void take_values(const TokenUpdate& update, std::uint64_t generation, Now now) noexcept;
     void take_fields(const Token& other) noexcept;
 
     char* bytes_ = nullptr;
-    std::uint32_t authorization_size_ = 0;
-    std::uint32_t scope_size_ = 0;
-    std::uint32_t account_size_ = 0;
-    std::uint32_t refresh_size_ = 0;
+    std::uint32_t size_ = 0;  // of the bytes, up to the last part's end
+    Part authorization_;
+    Part scope_;
+    Part account_;
+    Part refresh_token_;
     std::uint64_t generation_ = 0;
     std::int64_t expires_at_ = 0;
     std::int64_t boot_deadline_ = 0;  // ns, CLOCK_BOOTTIME

@@ -27,7 +27,7 @@ struct Cursor {
     }
 
     // The rest of a string of ASCII without escapes, and its quote.
-    [[gnu::always_inline]] bool take_text(std::string_view& text, bool blanks = true) noexcept {
+    [[gnu::always_inline]] bool take_rest(std::string_view& text, bool blanks) noexcept {
         const char* quote = find_special(begin, at, end);
         while (quote != end && (*quote == '!' || (*quote == ' ' && blanks))) {
             quote = find_special(begin, quote + 1, end);
@@ -39,11 +39,28 @@ struct Cursor {
     }
 
     [[gnu::always_inline]] bool take_token(std::string_view& token) noexcept {
-        return take_text(token, false) && !token.empty() && token.size() <= kMaxToken;
+        return take_rest(token, false) && !token.empty() && token.size() <= kMaxToken;
     }
 
-    // What follows it is not looked at: a point or an exponent is not what the next take() expects.
-    [[gnu::always_inline]] bool take_number(std::optional<std::int64_t>& number,
+    // A member that may be missing: with false, it is there and not as expected.
+    template <std::size_t N>
+    [[gnu::always_inline]] bool take_text(const char (&key)[N], std::string_view& text) noexcept {
+        if (take(key)) return take_rest(text, true);
+        text = {};
+        return true;
+    }
+
+    template <std::size_t N>
+    [[gnu::always_inline]] bool take_number(const char (&key)[N],
+                                            std::optional<std::int64_t>& number,
+                                            std::int64_t limit) noexcept {
+        if (take(key)) return take_digits(number, limit);
+        number.reset();
+        return true;
+    }
+
+    // What follows them is not looked at: a point or an exponent is not what the next take() expects.
+    [[gnu::always_inline]] bool take_digits(std::optional<std::int64_t>& number,
                                             std::int64_t limit) noexcept {
         constexpr std::ptrdiff_t kAlwaysFits = 18;  // digits
         const char* const first = at;
@@ -61,40 +78,28 @@ struct Cursor {
 
 }  // namespace
 
-// Into local variables: an update that is filled member by member is zeroed as a whole before.
-std::optional<TokenUpdate> take_usual_frame(LineBuffer& input) noexcept {
+bool take_usual_frame(LineBuffer& input, TokenUpdate& update) noexcept {
     const auto bytes = input.unsearched();
     Cursor cursor{bytes.data(), bytes.data(), bytes.data() + bytes.size()};
-    std::string_view access_token, refresh_token, scope, account;
-    std::optional<std::int64_t> expires_at, serial, issued_at, grant_expires_at;
-    if (!cursor.take(R"({"access_token":")") || !cursor.take_token(access_token)) return {};
-    if (cursor.take(R"(,"token_type":)") && !cursor.take(R"("Bearer")")) return {};
-    if (cursor.take(R"(,"expires_at":)") && !cursor.take_number(expires_at, kMaxUnixTime)) {
-        return {};
+    if (!cursor.take(R"({"access_token":")") || !cursor.take_token(update.access_token) ||
+        (cursor.take(R"(,"token_type":)") && !cursor.take(R"("Bearer")")) ||
+        !cursor.take_number(R"(,"expires_at":)", update.expires_at, kMaxUnixTime) ||
+        !cursor.take_number(R"(,"serial":)", update.serial, kMaxSerial) ||
+        !cursor.take_number(R"(,"issued_at":)", update.issued_at, kMaxUnixTime) ||
+        !cursor.take_number(R"(,"grant_expires_at":)", update.grant_expires_at, kMaxUnixTime) ||
+        !cursor.take_text(R"(,"scope":")", update.scope) ||
+        !cursor.take_text(R"(,"account":")", update.account)) {
+        return false;
     }
-    if (cursor.take(R"(,"serial":)") && !cursor.take_number(serial, kMaxSerial)) return {};
-    if (cursor.take(R"(,"issued_at":)") && !cursor.take_number(issued_at, kMaxUnixTime)) return {};
-    if (cursor.take(R"(,"grant_expires_at":)") &&
-        !cursor.take_number(grant_expires_at, kMaxUnixTime)) {
-        return {};
-    }
-    if (cursor.take(R"(,"scope":")") && !cursor.take_text(scope)) return {};
-    if (cursor.take(R"(,"account":")") && !cursor.take_text(account)) return {};
+    update.refresh_token = {};
     if (!cursor.take("}\n") && !(cursor.take(R"(,"refresh_token":")") &&
-                                 cursor.take_token(refresh_token) && cursor.take("}\n"))) {
-        return {};
+                                 cursor.take_token(update.refresh_token) && cursor.take("}\n"))) {
+        return false;
     }
     const auto size = static_cast<std::size_t>(cursor.at - cursor.begin);
-    if (size - 1 > kMaxFrame) return {};
+    if (size - 1 > kMaxFrame) return false;
     input.skip(size);
-    return TokenUpdate{.access_token = access_token,
-                       .refresh_token = refresh_token,
-                       .scope = scope,
-                       .account = account,
-                       .expires_at = expires_at,
-                       .serial = serial,
-                       .issued_at = issued_at,
-                       .grant_expires_at = grant_expires_at};
+    return true;
 }
 
 }  // namespace tokenrelay

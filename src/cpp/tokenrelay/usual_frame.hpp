@@ -6,15 +6,14 @@
 // Pure: no I/O, no clock, no allocation. One thread.
 #pragma once
 
-#include <optional>
-
 #include "tokenrelay/frame.hpp"
 #include "tokenrelay/token.hpp"
 
 namespace tokenrelay {
 
-// Takes the next frame out of `input` if it is such a one: what it says, checked, in views into the
-// buffer. Nothing, and nothing done, where it is not, or not yet whole.
-std::optional<TokenUpdate> take_usual_frame(LineBuffer& input) noexcept;
+// Takes the next frame out of `input` if it is such a one; each member of `update` is then what it
+// says, checked, or empty, in views into the buffer. False where it is not, or not yet whole: nothing is
+// taken, and what `update` is has no meaning.
+bool take_usual_frame(LineBuffer& input, TokenUpdate& update) noexcept;
 
 }  // namespace tokenrelay
