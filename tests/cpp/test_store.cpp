@@ -122,6 +122,20 @@ TEST(a_token_made_of_its_frame_is_wiped_as_others) {
     CHECK_EQUAL(std::string_view(bytes, 6), std::string_view("\0\0\0\0\0\0", 6));
 }
 
+TEST(a_burst_finds_slots_without_growing) {
+    TokenStore store;
+    store.current();
+    const std::size_t before = allocations;
+    for (int i = 1; i <= 1000; ++i) {
+        CHECK(apply(store, "token", i).published);
+        store.make_ready();
+    }
+    CHECK_EQUAL(allocations.load(), before);
+    CHECK(store.has_retired());
+    store.reclaim();
+    CHECK(!store.has_retired());
+}
+
 TEST(applying_allocates_nothing) {
     TokenStore store;
     store.current();

@@ -254,9 +254,8 @@ void Listener::note_publication() noexcept {
     if (std::exchange(noted_generation_, generation) == generation) return;
     if (follow_up_) follow_up_due_.store(true, std::memory_order_release);
     held_since_ = 0;  // for the token just replaced, looks are frequent again
-    if (store_.short_of_slots()) {
-        reclaim();
-    } else if (store_.has_retired() && !std::exchange(reclaim_due_, true)) {
+    store_.make_ready();
+    if (store_.has_retired() && !std::exchange(reclaim_due_, true)) {
         events_.wake_at(clock_ns(CLOCK_BOOTTIME) + kReclaimAfter);
     }
 }

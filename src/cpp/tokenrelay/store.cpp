@@ -10,7 +10,9 @@ namespace tokenrelay {
 namespace {
 
 // The current token and a handful of replaced ones, so that a burst is not held up by wiping them.
-constexpr std::size_t kSlots = 8;
+constexpr std::size_t kSlots = 16;
+constexpr std::size_t kReady = 3;  // free slots, after a publication
+constexpr std::size_t kWipesPerPublication = 2;
 
 bool same_token(const TokenUpdate& update, const Token& current) noexcept {
     return update.expires_at && *update.expires_at == current.expires_at() &&
@@ -45,6 +47,7 @@ bool TokenStore::add_slot() noexcept {
     free_.push_back(slot.get());
     pool_.push_back(std::move(slot));
     retired_.reserve(pool_.size());
+    unheld_.reserve(pool_.size());
     free_.reserve(pool_.size());
     return true;
 }
@@ -129,24 +132,39 @@ void TokenStore::greet_new_callbacks() noexcept {
 }
 
 void TokenStore::reclaim() noexcept {
+    find_unheld();
+    wipe(unheld_.size());
+    // The next publication must find a slot without asking the kernel.
+    if (free_.size() < kReady) add_slot();
+}
+
+void TokenStore::make_ready() noexcept {
+    if (unheld_.empty() && free_.size() < kReady) find_unheld();
+    wipe(kWipesPerPublication);
+    if (free_.size() < kReady) add_slot();
+}
+
+void TokenStore::find_unheld() noexcept {
     if (retired_.empty()) return;
     for (Slot* slot : retired_) slot->in_use = false;
     const bool asked = cell_.reclaim([this](const Token* held) {
         for (Slot* slot : retired_) slot->in_use |= &slot->token() == held;
     });
     std::erase_if(retired_, [this, asked](Slot* slot) {
-        const bool unused = asked && !slot->in_use;
-        if (unused) free_slot(*slot);
-        return unused;
+        const bool unheld = asked && !slot->in_use;
+        if (unheld) unheld_.push_back(slot);
+        return unheld;
     });
     retained_.store(retired_.size(), std::memory_order_relaxed);
-    // The next publication must find a slot without asking the kernel.
-    if (short_of_slots()) add_slot();
 }
 
-void TokenStore::free_slot(Slot& slot) noexcept {
-    slot.token().clear();
-    free_.push_back(&slot);
+// Up to so many.
+void TokenStore::wipe(std::size_t slots) noexcept {
+    for (; slots > 0 && !unheld_.empty(); --slots) {
+        unheld_.back()->token().clear();
+        free_.push_back(unheld_.back());
+        unheld_.pop_back();
+    }
 }
 
 TokenStore::Waited TokenStore::wait(std::uint64_t after, std::int64_t deadline) noexcept {
@@ -181,6 +199,7 @@ void TokenStore::after_fork() noexcept {
     memory_locked_.store(false, std::memory_order_relaxed);
     current_slot_ = nullptr;
     retired_.clear();
+    unheld_.clear();
     free_.clear();
     for (auto& slot : pool_) {
         // The kernel has emptied these pages (MADV_WIPEONFORK), the tokens' fields with them.

@@ -46,11 +46,12 @@ public:
     // Writer. Callbacks added since the last publication hear of the current token.
     void greet_new_callbacks() noexcept;
     // Writer. There are replaced tokens to wipe.
-    bool has_retired() const noexcept { return !retired_.empty(); }
-    // Writer. The next publications need reclaim() first.
-    bool short_of_slots() const noexcept { return free_.size() < 2; }
+    bool has_retired() const noexcept { return !retired_.empty() || !unheld_.empty(); }
     // Writer. Wipes replaced tokens that no reader holds; one membarrier(2). May allocate a slot.
     void reclaim() noexcept;
+    // Writer. Has slots ready for the next publications of a burst: the same, as little at a time as
+    // will do, where reclaim() would take as long as the way of a frame.
+    void make_ready() noexcept;
 
     // Any thread. Wait-free.
     Guard<Token> current() const noexcept { return cell_.read(); }
@@ -88,7 +89,8 @@ private:
     };
 
     bool add_slot() noexcept;
-    void free_slot(Slot& slot) noexcept;
+    void find_unheld() noexcept;
+    void wipe(std::size_t slots) noexcept;
     Refusal judge(const TokenUpdate& update, const Token& current, Outcome& outcome,
                   Detail& detail) const noexcept;
     void publish(const TokenUpdate& update, Now now, TokenSlot* frame, Outcome& outcome) noexcept;
@@ -105,7 +107,8 @@ private:
     std::uint64_t last_generation_ = 0;  // goes on in a forked child
     std::vector<std::unique_ptr<Slot>> pool_;
     std::vector<Slot*> free_;
-    std::vector<Slot*> retired_;
+    std::vector<Slot*> retired_;  // a reader may hold it
+    std::vector<Slot*> unheld_;  // no reader does; to be wiped
     Slot* current_slot_ = nullptr;
 };
 

@@ -14,11 +14,14 @@
 namespace tokenrelay {
 
 class TokenSlot {
+    // Whole cache lines, so that a frame begins at one.
+    static constexpr std::size_t kTokenBytes = (sizeof(Token) + 63) / 64 * 64;
+
 public:
     // Of bytes(): every string of the largest frame, and the scheme.
     static constexpr std::size_t kBytes = kMaxFrame + 16;
-    // The first so many of them meet no page fault.
-    static constexpr std::size_t kUsualFrame = 4096;
+    // The first so many of them meet no page fault: one page, with the token.
+    static constexpr std::size_t kUsualFrame = 4096 - kTokenBytes;
 
     TokenSlot() noexcept : memory_(kTokenBytes + kBytes) {
         if (!has_memory()) return;
@@ -43,9 +46,6 @@ public:
     void renew() noexcept { new (memory_.data()) Token; }
 
 private:
-    // Whole cache lines, so that a frame begins at one.
-    static constexpr std::size_t kTokenBytes = (sizeof(Token) + 63) / 64 * 64;
-
     SecretMemory memory_;
 };
 
