@@ -208,13 +208,13 @@ TEST(a_refresh_token_that_is_not_kept_is_not_in_the_receivers_memory) {
     for (const bool keep : {false, true}) {
         Fixture fixture(Options{.keep_refresh_token = keep});
         Peer peer(fixture.path());
-        CHECK_EQUAL(peer.ask(R"({"access_token":"access","refresh_token":"not-for-programs"})"
+        CHECK_EQUAL(peer.ask(R"({"access_token":"for-programs","refresh_token":"not-for-them"})"
                              "\n"),
                     accepted(1));
-        CHECK_EQUAL(fixture.receiver.current()->access_token(), "access");
-        CHECK(secret_memory_holds("access"));
+        CHECK_EQUAL(fixture.receiver.current()->access_token(), "for-programs");
+        CHECK(secret_memory_holds("Bearer for-programs"));
         // Wiped behind the answer.
-        CHECK(eventually([&] { return secret_memory_holds("not-for-programs") == keep; }));
+        CHECK(eventually([&] { return secret_memory_holds("not-for-them") == keep; }));
     }
 }
 

@@ -1,5 +1,5 @@
 // What a token may cost on its way: no allocation from the read to the callback, the answer and the
-// next wait; and one membarrier(2) for a burst, some time later. Every allocation and every such barrier of the process
+// next wait; and one membarrier(2) for a few tokens, some time later. Every allocation and every such barrier of the process
 // passes through here and is counted.
 #include <dlfcn.h>
 #include <linux/membarrier.h>

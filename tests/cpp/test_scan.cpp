@@ -15,18 +15,22 @@ TEST(backslashes_and_what_is_not_printable_ascii_behind_the_quote_are_special) {
     }
 }
 
-// Blocks of 128, 32 and 16 bytes and single ones, or a last block that begins before: each length and
-// place, with something before it or not, is another way through them.
-TEST(the_first_special_byte_of_any_value_is_found_at_every_place) {
+namespace {
+
+using Search = const char* (*)(const char* begin, const char* at, const char* end);
+
+// Strides, blocks and single bytes, or a last block that begins before: each length and place, with
+// something before it or not, is another way through them.
+void check_every_place(Search search) {
     for (const std::size_t before : {0, 3, 16}) {
-        for (std::size_t size = 0; size < 320; ++size) {
+        for (std::size_t size = 1; size < 320; ++size) {
             // To the byte, so that AddressSanitizer sees a read beyond it.
             const auto all = std::make_unique<char[]>(before + size);
             std::fill_n(all.get(), before, '"');
             char* const bytes = all.get() + before;
             std::fill_n(bytes, size, 'k');
             const char* const end = bytes + size;
-            const auto found = [&] { return find_special(all.get(), bytes, end); };
+            const auto found = [&] { return search(all.get(), bytes, end); };
             CHECK(found() == end);
             for (std::size_t at = 0; at < size; ++at) {
                 bytes[size - 1] = '"';  // one behind it changes nothing
@@ -43,4 +47,18 @@ TEST(the_first_special_byte_of_any_value_is_found_at_every_place) {
             }
         }
     }
+}
+
+}  // namespace
+
+TEST(the_first_special_byte_of_any_value_is_found_at_every_place) {
+    check_every_place(find_special);
+    const char nothing = 0;
+    CHECK(find_special(&nothing, &nothing, &nothing) == &nothing);
+}
+
+TEST(the_widest_search_finds_it_too) { check_every_place(tokenrelay::detail::find_special_far); }
+
+TEST(the_search_of_processors_without_more_finds_it_too) {
+    check_every_place(tokenrelay::detail::search_by_16);
 }

@@ -36,10 +36,15 @@ inline ssize_t recv(int fd, std::span<char> to, int flags) noexcept {
 inline ssize_t send(int fd, std::string_view bytes, int flags) noexcept {
     return syscall(SYS_sendto, fd, bytes.data(), bytes.size(), flags, nullptr, 0);
 }
-// Newer architectures have epoll_pwait(2) alone.
 inline int epoll_wait(int epoll, std::span<epoll_event> events, int timeout) noexcept {
+#if defined(SYS_epoll_wait)
     return static_cast<int>(
-        syscall(SYS_epoll_pwait, epoll, events.data(), events.size(), timeout, nullptr, 0));
+        syscall(SYS_epoll_wait, epoll, events.data(), static_cast<int>(events.size()), timeout));
+#else
+    return static_cast<int>(syscall(SYS_epoll_pwait, epoll, events.data(),
+                                    static_cast<int>(events.size()), timeout, nullptr,
+                                    std::size_t{0}));
+#endif
 }
 
 #endif

@@ -247,8 +247,8 @@ void Listener::end_round() noexcept {
 }
 
 // A publication by this round is to be followed up, and the token it replaced to be wiped: soon, not
-// now. Looking for readers interrupts the whole process, and takes so much of a processor that a
-// sender on the same one is let run later; of a burst, one timer serves all.
+// now, unless slots become few. Looking for readers interrupts the whole process, and takes so much of
+// a processor that a sender on the same one is let run later; of a burst, one timer serves all.
 void Listener::note_publication() noexcept {
     const std::uint64_t generation = store_.generation();
     if (std::exchange(noted_generation_, generation) == generation) return;

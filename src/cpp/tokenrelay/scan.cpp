@@ -16,6 +16,8 @@ const char* search_bytes(const char* at, const char* end) noexcept {
     return at;
 }
 
+}  // namespace
+
 const char* search_by_16(const char* begin, const char* at, const char* end) noexcept {
     constexpr std::ptrdiff_t kBlock = sizeof(SixteenBytes);
     for (; end - at >= kBlocks * kBlock; at += kBlocks * kBlock) {
@@ -35,6 +37,7 @@ const char* search_by_16(const char* begin, const char* at, const char* end) noe
 }
 
 #if defined(__x86_64__)
+namespace {
 
 // In maxima and minima, what vectors do best. A byte's distance from 0x23 upwards is farthest for what
 // is below it; a backslash's distance from a backslash is nearest.
@@ -72,9 +75,8 @@ const char* search_by_16(const char* begin, const char* at, const char* end) noe
     return search_bytes(at, end);
 }
 
-#endif
-
 }  // namespace
+#endif
 
 const char* find_special_far(const char* begin, const char* at, const char* end) noexcept {
 #if defined(__x86_64__)

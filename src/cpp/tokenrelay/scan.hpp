@@ -45,7 +45,10 @@ using SixteenBytes [[gnu::vector_size(16)]] = unsigned char;
     return reinterpret_cast<SixteenBytes>((bytes - 0x23 > 0x7E - 0x23) | (bytes == '\\'));
 }
 
-// For what is longer than a key.
+// Where the processor has nothing wider; any has it.
+[[gnu::pure]] const char* search_by_16(const char* begin, const char* at, const char* end) noexcept;
+
+// For what is longer than a key: as wide as the processor can.
 [[gnu::pure]] const char* find_special_far(const char* begin, const char* at,
                                            const char* end) noexcept;
 

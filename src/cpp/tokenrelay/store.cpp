@@ -11,8 +11,8 @@ namespace {
 
 // The current token and a handful of replaced ones, so that a burst is not held up by wiping them.
 constexpr std::size_t kSlots = 16;
-constexpr std::size_t kReady = 3;  // free slots, after a publication
-constexpr std::size_t kWipesPerPublication = 2;
+constexpr std::size_t kReady = 3;  // free slots, after make_ready()
+constexpr std::size_t kWipes = 2;  // in each make_ready(): more than a publication replaces
 
 bool same_token(const TokenUpdate& update, const Token& current) noexcept {
     return update.expires_at && *update.expires_at == current.expires_at() &&
@@ -67,7 +67,7 @@ TokenStore::Outcome TokenStore::apply(const TokenUpdate& update, Now now, Detail
         outcome.refusal = judge(update, *current, outcome, detail);
         if (outcome.refusal != Refusal::none) return outcome;
     }
-    if (free_.empty()) reclaim();
+    if (free_.empty()) make_ready();
     if (free_.empty()) {
         detail << "out of memory";
         outcome.refusal = Refusal::busy;
@@ -139,8 +139,9 @@ void TokenStore::reclaim() noexcept {
 }
 
 void TokenStore::make_ready() noexcept {
-    if (unheld_.empty() && free_.size() < kReady) find_unheld();
-    wipe(kWipesPerPublication);
+    if (free_.size() + unheld_.size() < kReady) find_unheld();
+    // A round may have published more than one.
+    wipe(std::max(kWipes, kReady - std::min(kReady, free_.size())));
     if (free_.size() < kReady) add_slot();
 }
 
@@ -202,6 +203,7 @@ void TokenStore::after_fork() noexcept {
     unheld_.clear();
     free_.clear();
     for (auto& slot : pool_) {
+        if (!slot->has_memory()) continue;  // the fork met the exchange of two slots
         // The kernel has emptied these pages (MADV_WIPEONFORK), the tokens' fields with them.
         slot->renew();
         retired_.push_back(slot.get());  // a guard of the forking thread may be on it

@@ -1,7 +1,7 @@
 // TokenStore: what the newest token is. Decides by serial and expiry (docs/protocol.md), publishes
 // through the cell, tells callbacks and waiters. No sockets, no threads of its own.
 //
-// apply(), greet_new_callbacks(), reclaim() are the writer's: one thread at a time.
+// What is marked as the writer's is for one thread at a time.
 #pragma once
 
 #include <array>
@@ -49,8 +49,8 @@ public:
     bool has_retired() const noexcept { return !retired_.empty() || !unheld_.empty(); }
     // Writer. Wipes replaced tokens that no reader holds; one membarrier(2). May allocate a slot.
     void reclaim() noexcept;
-    // Writer. Has slots ready for the next publications of a burst: the same, as little at a time as
-    // will do, where reclaim() would take as long as the way of a frame.
+    // Writer. Has slots ready for the next publications: reclaim() where it must be, and as little of
+    // it as will do, for in a burst all of it at once is felt by the frame that comes next.
     void make_ready() noexcept;
 
     // Any thread. Wait-free.
@@ -77,7 +77,7 @@ public:
     void lock_memory(TokenSlot& frame) noexcept;
     // All of the tokens' memory was locked, at the last lock_memory() of each.
     bool memory_locked() const noexcept { return memory_locked_.load(std::memory_order_relaxed); }
-    // Tokens replaced but still held by a reader, at the last reclaim().
+    // Tokens replaced but still held by a reader, when they were looked for last.
     std::size_t retained() const noexcept { return retained_.load(std::memory_order_relaxed); }
 
     // In a forked child: no token, no waiters, no writer. Guards held there become empty tokens.

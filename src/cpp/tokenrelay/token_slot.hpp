@@ -1,6 +1,6 @@
 // TokenSlot: secret memory for the longest frame, and at its start for the token that is made of it.
-// Slots change places: a sender's frame is read into one, which then is the token's, and the next
-// frame into a free one. So a token is in memory once, and nothing copies it on its way.
+// Slots change places: a usual frame is read into one, which then is the token's, and the next frame
+// into a free one. So a token is in memory once, and nothing copies it on its way.
 #pragma once
 
 #include <cstddef>
