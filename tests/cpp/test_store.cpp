@@ -126,13 +126,7 @@ TEST(a_burst_finds_slots_without_growing) {
     TokenStore store;
     store.current();
     const std::size_t before = allocations;
-    std::int64_t serial = 0;
-    for (int at_once = 1; at_once <= 40; ++at_once) {
-        for (int round = 0; round < 100; ++round) {
-            for (int i = 0; i < at_once; ++i) CHECK(apply(store, "token", ++serial).published);
-            store.make_ready();
-        }
-    }
+    for (int i = 1; i <= 1000; ++i) CHECK(apply(store, "token", i).published);
     CHECK_EQUAL(allocations.load(), before);
     CHECK(store.has_retired());
     store.reclaim();

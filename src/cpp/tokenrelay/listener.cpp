@@ -247,14 +247,14 @@ void Listener::end_round() noexcept {
 }
 
 // A publication by this round is to be followed up, and the token it replaced to be wiped: soon, not
-// now, unless slots become few. Looking for readers interrupts the whole process, and takes so much of
-// a processor that a sender on the same one is let run later; of a burst, one timer serves all.
+// now. Looking for readers interrupts the whole process, and takes so much of a processor that a
+// sender on the same one is let run later; of a burst, one timer serves all that the store has not
+// wiped to have slots.
 void Listener::note_publication() noexcept {
     const std::uint64_t generation = store_.generation();
     if (std::exchange(noted_generation_, generation) == generation) return;
     if (follow_up_) follow_up_due_.store(true, std::memory_order_release);
     held_since_ = 0;  // for the token just replaced, looks are frequent again
-    store_.make_ready();
     if (store_.has_retired() && !std::exchange(reclaim_due_, true)) {
         events_.wake_at(clock_ns(CLOCK_BOOTTIME) + kReclaimAfter);
     }

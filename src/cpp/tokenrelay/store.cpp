@@ -11,8 +11,7 @@ namespace {
 
 // The current token and a handful of replaced ones, so that a burst is not held up by wiping them.
 constexpr std::size_t kSlots = 16;
-constexpr std::size_t kReady = 3;  // free slots, after make_ready()
-constexpr std::size_t kWipes = 2;  // in each make_ready(): more than a publication replaces
+constexpr std::size_t kWipes = 2;  // by each publication, which replaces one
 
 bool same_token(const TokenUpdate& update, const Token& current) noexcept {
     return update.expires_at && *update.expires_at == current.expires_at() &&
@@ -116,6 +115,8 @@ void TokenStore::publish(const TokenUpdate& update, Now now, TokenSlot* frame,
     current_slot_ = next;
     callbacks_.notify(*token);
     published_.advance();
+    // Not in a child that a callback has forked: the store may be another listener's there already.
+    if (token->generation() == outcome.generation) make_ready();
 }
 
 void TokenStore::rehearse(const TokenUpdate& update, Now now, const TokenSlot& frame) noexcept {
@@ -135,14 +136,16 @@ void TokenStore::reclaim() noexcept {
     find_unheld();
     wipe(unheld_.size());
     // The next publication must find a slot without asking the kernel.
-    if (free_.size() < kReady) add_slot();
+    if (free_.empty()) add_slot();
 }
 
+// Has a slot for the next publication: reclaim() where it must be, and as little of it as will do. By
+// the publication, not behind the answer: what a receiver still does while its sender has woken makes
+// the scheduler move one of them to another processor.
 void TokenStore::make_ready() noexcept {
-    if (free_.size() + unheld_.size() < kReady) find_unheld();
-    // A round may have published more than one.
-    wipe(std::max(kWipes, kReady - std::min(kReady, free_.size())));
-    if (free_.size() < kReady) add_slot();
+    if (free_.empty() && unheld_.empty()) find_unheld();
+    wipe(kWipes);
+    if (free_.empty()) add_slot();
 }
 
 void TokenStore::find_unheld() noexcept {

@@ -36,7 +36,8 @@ public:
     TokenStore(const TokenStore&) = delete;
     TokenStore& operator=(const TokenStore&) = delete;
 
-    // Writer. Allocates nothing, takes no lock. The callbacks have returned when it returns. Copies
+    // Writer. Takes no lock, and allocates only where readers hold so many tokens that the next would
+    // find no slot. The callbacks have returned when it returns. Copies
     // the update's strings, unless `frame` says in which slot they lie, with nothing else: if the token
     // is published, that slot is then exchanged for a free one.
     Outcome apply(const TokenUpdate& update, Now now, Detail& detail,
@@ -49,9 +50,6 @@ public:
     bool has_retired() const noexcept { return !retired_.empty() || !unheld_.empty(); }
     // Writer. Wipes replaced tokens that no reader holds; one membarrier(2). May allocate a slot.
     void reclaim() noexcept;
-    // Writer. Has slots ready for the next publications: reclaim() where it must be, and as little of
-    // it as will do, for in a burst all of it at once is felt by the frame that comes next.
-    void make_ready() noexcept;
 
     // Any thread. Wait-free.
     Guard<Token> current() const noexcept { return cell_.read(); }
@@ -89,6 +87,7 @@ private:
     };
 
     bool add_slot() noexcept;
+    void make_ready() noexcept;
     void find_unheld() noexcept;
     void wipe(std::size_t slots) noexcept;
     Refusal judge(const TokenUpdate& update, const Token& current, Outcome& outcome,

@@ -100,7 +100,7 @@ def test_a_token_costs_one_read_one_answer_and_its_share_of_a_barrier(traced: Tr
     # it is set again where something later waits for it (a look at the socket, without inotify).
     rings = calls["read"]
     assert calls["timerfd_settime"] <= 2 * (rings + 1)
-    assert calls["membarrier"] <= rings + FRAMES // 13 + 1
+    assert calls["membarrier"] <= rings + FRAMES // 15 + 1
     assert calls["epoll_wait"] <= FRAMES + rings
     allowed = {"recvfrom", "sendto", "membarrier", "epoll_wait", "timerfd_settime", "read"}
     assert set(calls) <= allowed
