@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
 
 import pytest
+from rich.console import Console
 
 from tokenrelay.bench import plot
 from tokenrelay.bench.figures import Figure, percentiles, times_floor
 from tokenrelay.bench.row import pinned
+from tokenrelay.bench.table import render
+from tokenrelay.bench.tiers import Report
 
 FIGURE = Figure(
     tier="publish",
@@ -69,3 +73,37 @@ def test_on_one_processor_what_needs_two_is_left_out_and_said() -> None:
     assert "publish" not in tiers
     assert not any("busy_poll" in figure["name"] for figure in report["figures"])
     assert any(note.startswith("One processor only") for note in report["notes"])
+
+
+NAMES = (
+    "visible to a reader",
+    "interpreter idle",
+    "blocking, one processor",
+    "floor: epoll + recv",
+)
+PROMISE = "p50 < 1 µs, p99.9 < 10 µs"
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_terminal_of_eighty_columns_shows_each_promise(*, broken: bool) -> None:
+    figures = tuple(
+        Figure(
+            tier="delivery",
+            name=name,
+            samples=[30_123.0, 1_402_000.0],
+            idle={"20 ms idle": [158_770.0], "1 s idle": [97_280.0]},
+            promise=PROMISE,
+            limits={"p50": 1.0} if broken else {},
+        )
+        for name in NAMES
+    )
+    screen = Console(width=80, file=io.StringIO(), record=True)
+    screen.print(render(Report(figures=figures, notes=())))
+    lines = screen.export_text().splitlines()
+    assert max(map(len, lines)) <= 80
+    for name in NAMES:
+        at = next(number for number, line in enumerate(lines) if name in line)
+        mark = lines[at].index("✗" if broken else "✓")
+        assert all(f" {value} " in lines[at] for value in ("30.12", "1402", "159", "97.28"))
+        beside = " ".join(line[mark:].strip() for line in lines[at : at + 3])
+        assert beside[2:].startswith(PROMISE)

@@ -176,9 +176,9 @@ def _callbacks(samples: Mapping[str, Samples]) -> Iterator[Figure]:
 
 def _delivery(samples: Mapping[str, Samples]) -> Iterator[Figure]:
     for place, name, floor_name in (
-        ("", "blocking", "floor: epoll + recv in C"),
-        ("-spin", "busy_poll", "floor: recv in C, spinning"),
-        ("-shared", "blocking, one processor", "floor: the same in C"),
+        ("", "blocking", "floor: epoll + recv"),
+        ("-spin", "busy_poll", "floor: spinning recv"),
+        ("-shared", "blocking, one processor", "floor: the same"),
     ):
         if f"native{place}" not in samples:
             continue

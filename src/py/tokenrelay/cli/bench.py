@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tokenrelay.cli.options import JsonOption
-from tokenrelay.cli.output import note, write_json
+from tokenrelay.cli.output import console, note, write_json
 
 
 def bench(
@@ -44,11 +44,9 @@ def bench(
     if as_json:
         write_json(report.as_json())
     else:
-        from rich.console import Console
-
         from tokenrelay.bench.table import render
 
-        Console().print(render(report))
+        console().print(render(report))
     if plot:
         plotting.save(report, plot)
         note(f"plot: {plot}")

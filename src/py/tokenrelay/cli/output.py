@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+WIDTH_WITHOUT_TERMINAL = 120  # columns
 
 
 def write(text: str) -> None:
@@ -16,6 +22,14 @@ def write(text: str) -> None:
 def write_json(value: Any) -> None:
     """Print a result as one line of JSON."""
     write(json.dumps(value))
+
+
+def console() -> Console:
+    """What prints a table: as wide as the terminal or COLUMNS says, else as wide as tables need."""
+    from rich.console import Console
+
+    said = sys.stdout.isatty() or os.environ.get("COLUMNS")
+    return Console(width=None if said else WIDTH_WITHOUT_TERMINAL)
 
 
 def note(text: str) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tokenrelay.cli.options import ConfigOption, JsonOption, read_config
-from tokenrelay.cli.output import write_json
+from tokenrelay.cli.output import console, write_json
 from tokenrelay.cli.sender import ask
 from tokenrelay.sender.errors import LoginNeeded, VaultError
 
@@ -50,16 +50,15 @@ def status(
 @contextmanager
 def _screen(*, watch: bool) -> Iterator[Callable[[dict[str, Any]], None]]:
     """What shows a status to people; watched in a terminal, each in place of the last."""
-    from rich.console import Console
     from rich.live import Live
 
     from tokenrelay.cli.status_view import render
 
-    console = Console()
-    if not (watch and console.is_terminal):
-        yield lambda found: console.print(render(found, time.time()))
+    screen = console()
+    if not (watch and screen.is_terminal):
+        yield lambda found: screen.print(render(found, time.time()))
         return
-    with Live(console=console, auto_refresh=False, screen=True) as live:
+    with Live(console=screen, auto_refresh=False, screen=True) as live:
         yield lambda found: live.update(render(found, time.time()), refresh=True)
 
 
