@@ -61,8 +61,8 @@ def test_show_names_the_login_once_where_it_is_over(
     over = run("show", succeed=False)
     assert over.returncode == 4
     assert over.stderr.startswith("tokenrelay: there is no valid token: main: the provider takes")
-    assert over.stderr.endswith(". Log in again: tokenrelay login main\n")
-    assert over.stderr.count("Log in again") == 1
+    assert over.stderr.endswith(". Log in: tokenrelay login main\n")
+    assert over.stderr.count("Log in: ") == 1
 
 
 def test_the_sender_refreshes_when_asked_and_feeds_the_receiver(

@@ -36,7 +36,7 @@ class LoginNeeded(SenderError):
     @classmethod
     def of(cls, account: str, cause: str, *, lost_rotation: bool = False) -> Self:
         """The error that names the command to log in with."""
-        message = f"{account}: {cause}. Log in again: tokenrelay login {account}"
+        message = f"{account}: {cause}. Log in: tokenrelay login {account}"
         return cls(message, lost_rotation=lost_rotation)
 
 
