@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 from doctor_support import DAY, Patient, Provider, serving
 
+from support.host import write_private
 from support.listener import socket_name
 from support.programs import TOKENRELAY
 from tokenrelay.cli.diagnosis import system
@@ -122,6 +123,16 @@ def test_misspelt_key(patient: Patient) -> None:
     patient.host.config.touch()
     cure = rf"\$\{{EDITOR:-vi\}} \+6 {patient.host.config}"
     expect(patient, "configuration", "did you mean client_id", cure)
+
+
+@pytest.mark.parametrize("content", [None, ""])
+def test_secret_that_nobody_has_written_yet(patient: Patient, content: str | None) -> None:
+    secret = patient.host.root / "main.secret"
+    if content is not None:
+        write_private(secret, content)
+    patient.configure(client_auth="basic", client_secret_file=str(secret))
+    cure = rf"\(umask 077; \$\{{EDITOR:-vi\}} {secret}\)"
+    expect(patient, "configuration", f"client_secret_file: {secret} is ", cure)
 
 
 def test_configuration_that_needs_credentials_of_systemd(patient: Patient) -> None:

@@ -110,12 +110,14 @@ def test_init_asks_in_a_terminal_and_writes_what_works(host: Host) -> None:
     said = run_in_terminal(
         host,
         "init",
+        ("Provider", "gneric"),
         ("Provider", "generic"),
         ("Issuer", "http://example.com"),
         ("Issuer", "https://localhost"),
         ("client_id", "my-bot"),
         (HIDDEN, "s3cret"),
     )
+    assert "'gneric' is not one of 'schwab', 'generic'" in said
     assert "must be https" in said
     assert "s3cret" not in said
     assert "Next: tokenrelay login" in said
@@ -140,6 +142,9 @@ def test_init_takes_what_it_need_not_ask(run: Run, host: Host) -> None:
     wrong = run("init", "--issuer", "http://example.com", "--force", succeed=False)
     assert wrong.returncode == 2
     assert "must be https" in wrong.stderr
+    needless = run("init", "--issuer", "https://localhost", "--force", succeed=False)
+    assert needless.returncode == 2
+    assert "Schwab has none" in needless.stderr
 
 
 def test_init_never_overwrites_without_force(run: Run, host: Host) -> None:

@@ -202,3 +202,23 @@ def test_show_into_a_closed_pipe_is_quiet(host: Host) -> None:
         capture_output=True, text=True, timeout=30, check=False,
     )  # fmt: skip
     assert done.stderr == ""
+
+
+def test_a_configuration_not_yet_filled_in_keeps_no_test_token_back(
+    run: Run, host: Host, start: Start
+) -> None:
+    receiver = start_receiver(start, "main")
+    write_private(host.config, "[accounts.main]\n")
+    assert "accounts.main.client_id" in run("send", "test_token", "--account", "main").stderr
+    receiver.wait_for_event("token", generation=1)
+    named = run("send", "test_token", "--account", "main", "--config", str(host.config),
+                succeed=False)  # fmt: skip
+    assert named.returncode == 3
+
+
+def test_who_reaches_nobody_is_told_how_to_listen_there(run: Run, short_path: Path) -> None:
+    to_account = run("send", "test_token", "--account", "main", succeed=False)
+    assert to_account.stderr.endswith("To have a receiver: tokenrelay listen main\n")
+    path = short_path / "nobody.sock"
+    to_path = run("send", "test_token", "--to", str(path), succeed=False)
+    assert to_path.stderr.endswith(f"To have a receiver: tokenrelay listen --path {path}\n")

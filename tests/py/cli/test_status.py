@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from support.host import write_private
 from support.listener import Listener, line, socket_name
 from support.programs import RECEIVE, TOKENRELAY, Start, wait_for_tokens
 
@@ -76,6 +77,20 @@ def test_status_of_a_sender_with_receivers_good_and_bad(run: Run, start: Start, 
     assert account["last_refresh_at"] is not None
     assert account["receivers"][0]["generation"] == 2
     assert account["grant_expires_at"] - account["granted_at"] == 7 * 86_400
+
+
+def test_status_says_where_a_sender_uses_another_file_than_the_one_named(
+    run: Run, start: Start, host: Host
+) -> None:
+    start(*TOKENRELAY, "run").wait_for_event("ready")
+    other = host.root / "other.toml"
+    write_private(other, host.config.read_text())
+    assert run("status", "--config", str(host.config)).stderr == ""
+    told = run("status", "--config", str(other)).stderr
+    assert told == f"The sender that runs uses {host.config}, not {other}.\n"
+    missing = run("status", "--config", "/nowhere.toml", succeed=False)
+    assert missing.returncode == 3
+    assert missing.stderr.endswith("write one: tokenrelay --config /nowhere.toml init\n")
 
 
 def test_status_without_a_sender(run: Run, host: Host) -> None:

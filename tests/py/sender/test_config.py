@@ -109,7 +109,7 @@ log_level = "debug"
         (SCHWAB.replace("client_secret =", "client_secret_env ="), 4,
          "accounts.schwab.client_secret_env", "canary is not set"),
         (SCHWAB.replace('secret = "', 'secret_file = "/nowhere/'), 4,
-         "accounts.schwab.client_secret_file", "No such file"),
+         "accounts.schwab.client_secret_file", "is not there; make it: (umask 077; "),
         ('[accounts.main]\nclient_id = "me"', 1, "accounts.main.token_url", "issuer"),
         ("[accounts.BAD]\n", 1, "accounts.BAD", "1 to 32 of a-z"),
         ("[accounts]\nmain = 1", 2, "accounts.main", "table"),
@@ -148,7 +148,10 @@ def test_file_that_is_no_configuration(tmp_path: Path, content: bytes, says: str
 
 
 def test_missing_file_says_how_to_write_one(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="no such file; write one: tokenrelay init"):
+    with pytest.raises(
+        ConfigurationError,
+        match=r"no such file; write one: tokenrelay --config /.*tokenrelay\.toml init$",
+    ):
         load_config(tmp_path / "tokenrelay.toml")
 
 
@@ -190,7 +193,7 @@ def test_what_lacks_the_credentials_of_systemd_is_told_by_its_type(tmp_path: Pat
     text = GENERIC + 'client_secret_file = "$CREDENTIALS_DIRECTORY/secret"\n'
     with pytest.raises(CredentialsMissing, match=r"client_secret_file: .* LoadCredential="):
         load(tmp_path, text)
-    with pytest.raises(ConfigurationError, match="secret cannot be read") as there:
+    with pytest.raises(ConfigurationError, match="secret is not there$") as there:
         load(tmp_path, text, CREDENTIALS_DIRECTORY=str(tmp_path))
     assert not isinstance(there.value, CredentialsMissing)
 
@@ -204,8 +207,11 @@ def test_account_is_selected_by_name_else_the_only_one_else_default(tmp_path: Pa
     two = load(tmp_path, GENERIC + GENERIC.replace("main", "default"))
     assert two.select().name == "default"
     assert two.select("main").name == "main"
-    with pytest.raises(ConfigurationError, match="no account 'x'; there is: default, main"):
+    with pytest.raises(ConfigurationError, match="no account 'x'; there are: default, main"):
         two.select("x")
+    neither = load(tmp_path, GENERIC + GENERIC.replace("main", "other"))
+    with pytest.raises(ConfigurationError, match=r"which account is meant\? there are: main, ot"):
+        neither.select()
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 import anyio
+import pytest
 from sender_support import Provider, granted, response
 
 from tokenrelay.sender import http_client
@@ -37,3 +39,17 @@ def test_a_whole_answer_counts_though_its_connection_ends_after_the_deadline(
     answer = anyio.run(post)
     assert answer.status == 200
     assert b"refresh-1" in (answer.body or b"")
+
+
+def test_why_none_came_is_told_in_words() -> None:
+    with socket.socket() as unheard:
+        unheard.bind(("127.0.0.1", 0))
+
+        async def post() -> http_client.Answer:
+            url = f"http://127.0.0.1:{unheard.getsockname()[1]}/token"
+            return await http_client.exchange("POST", url, headers={}, content=b"", deadline=5)
+
+        with pytest.raises(http_client.NoAnswerError) as told:
+            anyio.run(post)
+    assert "Errno" not in str(told.value)
+    assert "onnect" in str(told.value)

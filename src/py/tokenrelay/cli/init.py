@@ -26,6 +26,11 @@ class Preset(StrEnum):
     generic = "generic"
 
 
+def _check_preset(name: str) -> None:
+    if name not in list(Preset):
+        raise ValueError(f"{name!r} is not one of {', '.join(map(repr, map(str, Preset)))}")
+
+
 def _check_issuer(url: str | None) -> str | None:
     from tokenrelay.sender.config_values import check_endpoint
 
@@ -40,7 +45,11 @@ def init(
     *,
     provider: Annotated[
         Preset | None,
-        typer.Option("--provider", metavar="NAME", help="schwab or generic. Default: asked."),
+        typer.Option(
+            "--provider",
+            metavar="NAME",
+            help="schwab or generic. Default: asked; schwab without a terminal.",
+        ),
     ] = None,
     issuer: Annotated[
         str | None,
@@ -87,9 +96,13 @@ def _ask(
     asking = sys.stdin.isatty()
     if provider is None:
         provider = (
-            Preset(_prompt("Provider (schwab, generic)", Preset)) if asking else Preset.schwab
+            Preset(_prompt("Provider (schwab, generic)", _check_preset))
+            if asking
+            else Preset.schwab
         )
     generic = provider is Preset.generic
+    if issuer and not generic:
+        raise typer.BadParameter("Schwab has none to be named", param_hint="--issuer")
     if asking and generic and issuer is None:
         issuer = _prompt("Issuer, the provider's https:// address", _check_issuer)
     if asking and client_id is None:

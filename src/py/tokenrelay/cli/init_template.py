@@ -85,7 +85,7 @@ class Answers:
 def render(answers: Answers) -> str:
     """The whole file."""
     secret_file = _quoted(answers.secret_file)
-    secret = f"client_secret_file = {secret_file}  # chmod 600"
+    secret = f"client_secret_file = {secret_file}  # chmod 600; without a secret, delete the line"
     body = (SCHWAB if answers.provider == "schwab" else GENERIC).format(
         client_id=_quoted(answers.client_id),
         issuer=_quoted(answers.issuer),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from tokenrelay.cli.options import (
 )
 from tokenrelay.cli.output import note, write, write_json
 from tokenrelay.paths import runtime_directories
-from tokenrelay.sender.errors import NobodyReceived, SenderError
+from tokenrelay.sender.errors import ConfigurationError, NobodyReceived, SenderError
 
 if TYPE_CHECKING:
     from tokenrelay.sender.tokens import TokenSet
@@ -75,12 +76,14 @@ def send(
     allowed: tuple[int, ...] = ()
     if to is not None:
         paths, where = [to.absolute()], f"at {to}"
+        listen = f"--path {shlex.quote(str(to))}"
     else:
         name = choose_account(context, config, account)
         paths, allowed = _find(context, config, name)
-        where = f"under the account {name}"
+        where, listen = f"under the account {name}", name
     results = [deliver(path, frames, allowed) for path in paths]
-    _report([result for result in results if result is not None], where, as_json=as_json)
+    found = [result for result in results if result is not None]
+    _report(found, f"{where}. To have a receiver: tokenrelay listen {listen}", as_json=as_json)
 
 
 def _parse(content: str) -> TokenSet:
@@ -126,7 +129,13 @@ def _find(
     found = [
         path for directory in runtime_directories() for path in receivers_in(directory / account)
     ]
-    config = read_config_if_any(context, option)
+    try:
+        config = read_config_if_any(context, option)
+    except ConfigurationError as error:
+        if option or context.obj:
+            raise
+        note(f"{error}\nWithout it, all that listens under the account's name is fed.")
+        config = None
     configured = config.accounts.get(account) if config else None
     if configured is None:
         return found, ()
@@ -167,7 +176,7 @@ def _explain(reply: Any) -> str:
     return f"refused as {code}: {detail}" if detail else f"refused as {code}"
 
 
-def _report(results: list[Delivery], where: str, *, as_json: bool) -> None:
+def _report(results: list[Delivery], nobody: str, *, as_json: bool) -> None:
     if as_json:
         write_json({"receivers": [result.as_json() for result in results]})
     for result in results:
@@ -176,6 +185,6 @@ def _report(results: list[Delivery], where: str, *, as_json: bool) -> None:
         elif not as_json:
             write(f"{result.path}: received, generation {result.generation}")
     if not results:
-        raise NobodyReceived(f"nobody listens {where}. To have a receiver: tokenrelay listen")
+        raise NobodyReceived(f"nobody listens {nobody}")
     if all(result.error for result in results):
         raise NobodyReceived("nobody received the token")

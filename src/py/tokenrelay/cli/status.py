@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tokenrelay.cli.options import ConfigOption, JsonOption, read_config
-from tokenrelay.cli.output import console, write_json
+from tokenrelay.cli.output import console, note, write_json
 from tokenrelay.cli.sender import ask
 from tokenrelay.sender.errors import LoginNeeded, VaultError
 
@@ -40,11 +40,20 @@ def status(
       tokenrelay status --watch
       tokenrelay status --json | jq -e '.sender != null'
     """
+    if config or context.obj:
+        _tell_of_another(read_config(context, config).path)
     with nullcontext(write_json) if as_json else _screen(watch=watch) as show:
         show(_collect(context, config))
         while watch:
             time.sleep(WATCH_SECONDS)
             show(_collect(context, config))
+
+
+def _tell_of_another(config: Path) -> None:
+    """A sender that runs is shown, whichever file it uses."""
+    used = Path((ask("status") or {}).get("config", ""))
+    if used.is_absolute() and used.resolve() != config.resolve():
+        note(f"The sender that runs uses {used}, not {config}.")
 
 
 @contextmanager

@@ -77,12 +77,15 @@ class Config:
 
     def select(self, name: str | None = None) -> Account:
         """The named account; without a name the only one, else ``default``."""
-        if name is None:
-            name = next(iter(self.accounts)) if len(self.accounts) == 1 else "default"
-        if name not in self.accounts:
+        found = self.accounts.get(name or "default")
+        if name is None and len(self.accounts) == 1:
+            found = next(iter(self.accounts.values()))
+        if found is None:
+            cause = "which account is meant?" if name is None else f"no account {name!r};"
             known = ", ".join(sorted(self.accounts))
-            raise ConfigurationError(f"{self.path}: no account {name!r}; there is: {known}")
-        return self.accounts[name]
+            verb = "is" if len(self.accounts) == 1 else "are"
+            raise ConfigurationError(f"{self.path}: {cause} there {verb}: {known}")
+        return found
 
 
 def load_config(path: Path, env: Environment | None = None) -> Config:
@@ -219,13 +222,15 @@ class _Reader:
             self._fail(given[1], f"{given[0]} is given too: keep one of them")
         source = given[0]
         value = self._one(source, self._source(source.removeprefix(key)))
-        if not value.strip() or not value.isprintable():
+        if not values.is_credential(value):
             self._fail(source, "empty, or holds a control character")
         return value
 
     def _source(self, suffix: str) -> Callable[[str], str]:
         if suffix == "_file":
-            return lambda text: values.read_secret(self._path(text))
+            return lambda text: values.read_secret(
+                self._path(text), by_hand=not text.startswith(values.CREDENTIALS)
+            )
         if suffix == "_env":
             return self._variable
         return str

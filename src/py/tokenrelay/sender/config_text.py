@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shlex
 import tomllib
 from typing import TYPE_CHECKING, Any
 
+from tokenrelay.paths import config_file
 from tokenrelay.sender.config_values import describe_mode
 from tokenrelay.sender.errors import ConfigurationError
 
@@ -23,7 +25,7 @@ def read_text(path: Path) -> str:
             _check_owner(path, os.fstat(file.fileno()))
             content = file.read(MAXIMUM_CONFIG_BYTES + 1)
     except FileNotFoundError:
-        raise ConfigurationError(f"{path}: no such file; write one: tokenrelay init") from None
+        raise ConfigurationError(f"{path}: no such file; write one: {init_command(path)}") from None
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from None
     if len(content) > MAXIMUM_CONFIG_BYTES:
@@ -32,6 +34,12 @@ def read_text(path: Path) -> str:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{path}: not UTF-8 at byte {error.start}") from None
+
+
+def init_command(path: Path) -> str:
+    """What to type to have a configuration at ``path``."""
+    option = "" if path == config_file() else f"--config {shlex.quote(str(path))} "
+    return f"tokenrelay {option}init"
 
 
 def _check_owner(path: Path, status: os.stat_result) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+import shlex
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,8 @@ DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 CREDENTIALS = "$CREDENTIALS_DIRECTORY/"
 MAXIMUM_SECRET_BYTES = 65_536
+MAKE_IT = "; make it: "
+"""Stands in an error before the command that makes the file it is about."""
 MAXIMUM_SOCKET_PATH_BYTES = 107  # sockaddr_un, unix(7)
 
 
@@ -114,8 +117,10 @@ def socket_path(text: str, env: Environment) -> Path:
     return path
 
 
-def read_secret(path: Path) -> str:
-    """The text of a file that nobody else may write, without its last newline."""
+def read_secret(path: Path, *, by_hand: bool = True) -> str:
+    """The text of a file that nobody else may write, without its last newline; ``by_hand``: that
+    the user makes."""
+    cure = f"{MAKE_IT}(umask 077; ${{EDITOR:-vi}} {shlex.quote(str(path))})" if by_hand else ""
     try:
         with path.open("rb") as file:
             status = os.fstat(file.fileno())
@@ -127,9 +132,19 @@ def read_secret(path: Path) -> str:
             text = file.read(MAXIMUM_SECRET_BYTES).decode("utf-8")
     except UnicodeDecodeError:
         raise ValueError(f"{path} is not UTF-8") from None
+    except FileNotFoundError:
+        raise ValueError(f"{path} is not there{cure}") from None
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror}") from None
-    return text.removesuffix("\n").removesuffix("\r")
+    secret = text.removesuffix("\n").removesuffix("\r")
+    if not is_credential(secret):
+        raise ValueError(f"{path} is empty, or holds a control character{cure}")
+    return secret
+
+
+def is_credential(text: str) -> bool:
+    """Whether it can be an id or a secret."""
+    return bool(text.strip()) and text.isprintable()
 
 
 def describe_mode(status: os.stat_result) -> str:

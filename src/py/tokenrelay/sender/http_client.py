@@ -3,6 +3,7 @@ and, where there is no answer, whether the request may have reached the server."
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -84,7 +85,8 @@ async def exchange(
     except (httpx.TimeoutException, TimeoutError):
         cause = f"no answer within {deadline:g} s"
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError) as error:
-        cause = f"{type(error).__name__}: {error}"
+        # The kind alone, where it has no words; never its number.
+        cause = re.sub(r"\[Errno -?\d+\] ", "", str(error)) or type(error).__name__
     return attempt.conclude(cause)
 
 

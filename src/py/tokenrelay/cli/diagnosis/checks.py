@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ from tokenrelay.cli.diagnosis.unit_checks import (
     with_credentials,
 )
 from tokenrelay.cli.output import counted
+from tokenrelay.sender.config_text import init_command
+from tokenrelay.sender.config_values import MAKE_IT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,7 +67,7 @@ def check_config(facts: Facts) -> Iterator[Finding]:
     config = facts.config
     path = config.file.path
     if config.file.kind == "missing":
-        yield fault("configuration", f"{path} is not there", "tokenrelay init")
+        yield fault("configuration", f"{path} is not there", init_command(Path(path)))
         return
     if config.file.owner not in (0, facts.user):
         yield fault(
@@ -87,7 +90,7 @@ def check_config(facts: Facts) -> Iterator[Finding]:
             ),
         )
     elif config.error is not None:
-        yield fault("configuration", config.error, _edit(config))
+        yield fault("configuration", config.error.partition(MAKE_IT)[0], _edit(config))
     if config.config is not None:
         names = list(config.config.accounts)
         yield ok("configuration", f"{path}: {counted(len(names), 'account')}: {', '.join(names)}")
@@ -194,7 +197,9 @@ def check_limits(facts: Facts) -> Iterator[Finding]:
 
 
 def _edit(config: ConfigFacts) -> str:
-    """An editor at the line, where the error names it."""
+    """An editor at the line that the error names, or on the file that it is about."""
+    if command := (config.error or "").partition(MAKE_IT)[2]:
+        return command
     path = config.file.path
     line = (config.error or "").removeprefix(f"{path}:").partition(":")[0]
     return f"${{EDITOR:-vi}} {f'+{line} ' if line.isdigit() else ''}{quote(path)}"
