@@ -193,7 +193,7 @@ def test_what_lacks_the_credentials_of_systemd_is_told_by_its_type(tmp_path: Pat
     text = GENERIC + 'client_secret_file = "$CREDENTIALS_DIRECTORY/secret"\n'
     with pytest.raises(CredentialsMissing, match=r"client_secret_file: .* LoadCredential="):
         load(tmp_path, text)
-    with pytest.raises(ConfigurationError, match="secret is not there$") as there:
+    with pytest.raises(ConfigurationError, match=r"secret is not there$") as there:
         load(tmp_path, text, CREDENTIALS_DIRECTORY=str(tmp_path))
     assert not isinstance(there.value, CredentialsMissing)
 
