@@ -3,6 +3,7 @@
 #include <signal.h>
 
 #include <functional>
+#include <optional>
 #include <thread>
 
 #include "mapping.hpp"
@@ -170,6 +171,23 @@ int check_childs_receiver(TokenReceiver& receiver, pid_t forker, Subscription& f
 }
 
 }  // namespace
+
+TEST(a_child_that_a_callback_forks_can_destroy_the_receiver_there) {
+    SKIP_UNLESS(kThreadsAfterFork, "ThreadSanitizer allows no threads after fork(2)");
+    const TemporaryDirectory directory;
+    std::optional<TokenReceiver> receiver(Options{.path = directory / "socket"});
+    CHECK(!receiver->start());
+    pid_t child = -1;
+    const auto first = receiver->subscribe([&](const Token&) noexcept {
+        if (child > 0 || (child = fork()) > 0) return;
+        receiver.reset();
+        std::thread([forker = gettid()] {
+            _exit(eventually([&] { return is_over(forker); }) ? 0 : 1);
+        }).detach();
+    });
+    CHECK_EQUAL(Peer(directory / "socket").ask(frame(1)), accepted(1));
+    CHECK_EQUAL(exit_code_of(child), 0);
+}
 
 TEST(a_child_that_a_callback_forks_can_start_and_cancel_there) {
     SKIP_UNLESS(kThreadsAfterFork, "ThreadSanitizer allows no threads after fork(2)");

@@ -69,6 +69,10 @@ void ReceiverState::after_fork() noexcept {
     store.after_fork();
     if (listener) {
         forked.store(true);
+        // The callback that forked returns into it, and may have destroyed the receiver by then.
+        if (listener->on_own_thread()) {
+            static_cast<void>(new std::shared_ptr<ReceiverState>(shared_from_this()));
+        }
         // Its threads do not exist here and its locks may be held by them: closed, left as it is.
         // First, so that no new descriptor has a number that it still remembers.
         listener->abandon();

@@ -17,7 +17,7 @@
 
 namespace tokenrelay {
 
-struct ReceiverState {
+struct ReceiverState : std::enable_shared_from_this<ReceiverState> {
     explicit ReceiverState(Options given) : options(std::move(given)) {}
 
     const Options options;

@@ -41,8 +41,9 @@ void TokenStore::lock_memory(TokenSlot& frame) noexcept {
 }
 
 bool TokenStore::add_slot() noexcept {
-    auto slot = std::make_unique<Slot>();
-    if (!slot->has_memory()) return false;
+    std::unique_ptr<Slot> slot(new (std::nothrow) Slot);
+    if (!slot || !slot->has_memory()) return false;
+    lock_memory(*slot);
     free_.push_back(slot.get());
     pool_.push_back(std::move(slot));
     retired_.reserve(pool_.size());
