@@ -88,6 +88,8 @@ def test_status_says_where_a_sender_uses_another_file_than_the_one_named(
     assert run("status", "--config", str(host.config)).stderr == ""
     told = run("status", "--config", str(other)).stderr
     assert told == f"The sender that runs uses {host.config}, not {other}.\n"
+    write_private(other, "not TOML")
+    assert run("status", "--config", str(other)).stderr == told
     missing = run("status", "--config", "/nowhere.toml", succeed=False)
     assert missing.returncode == 3
     assert missing.stderr.endswith("write one: tokenrelay --config /nowhere.toml init\n")

@@ -92,7 +92,7 @@ def _ask_key(file: Path, key_file: Path | None) -> str:
 
     if key_file is not None:
         try:
-            return read_secret(key_file)
+            return read_secret(key_file, by_hand=False)
         except ValueError as error:
             raise SenderError(str(error)) from None
     if not sys.stdin.isatty():

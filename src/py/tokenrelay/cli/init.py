@@ -148,11 +148,13 @@ def _tell_next(path: Path, answers: Answers, *, filled: bool) -> None:
 
 
 def _check_absent(path: Path) -> None:
+    from tokenrelay.sender.config_text import init_command
     from tokenrelay.sender.errors import SenderError
 
     if path.exists():
         raise SenderError(
-            f"{path} is there already and was left as it is. To replace it: tokenrelay init --force"
+            f"{path} is there already and was left as it is. To replace it: "
+            f"{init_command(path)} --force"
         )
 
 

@@ -25,10 +25,10 @@ def write_json(value: Any) -> None:
 
 
 def console() -> Console:
-    """What prints a table: as wide as the terminal or COLUMNS says, else as wide as tables need."""
+    """What prints a table: as wide as COLUMNS or a terminal says, else as wide as tables need."""
     from rich.console import Console
 
-    said = sys.stdout.isatty() or os.environ.get("COLUMNS")
+    said = os.environ.get("COLUMNS") or any(map(os.isatty, range(3)))
     return Console(width=None if said else WIDTH_WITHOUT_TERMINAL)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tokenrelay.cli.options import ConfigOption, JsonOption, read_config
+from tokenrelay.cli.options import ConfigOption, JsonOption, config_path, read_config
 from tokenrelay.cli.output import console, note, write_json
 from tokenrelay.cli.sender import ask
 from tokenrelay.sender.errors import LoginNeeded, VaultError
@@ -41,7 +41,7 @@ def status(
       tokenrelay status --json | jq -e '.sender != null'
     """
     if config or context.obj:
-        _tell_of_another(read_config(context, config).path)
+        _tell_of_another(context, config)
     with nullcontext(write_json) if as_json else _screen(watch=watch) as show:
         show(_collect(context, config))
         while watch:
@@ -49,11 +49,14 @@ def status(
             show(_collect(context, config))
 
 
-def _tell_of_another(config: Path) -> None:
+def _tell_of_another(context: typer.Context, option: Path | None) -> None:
     """A sender that runs is shown, whichever file it uses."""
-    used = Path((ask("status") or {}).get("config", ""))
-    if used.is_absolute() and used.resolve() != config.resolve():
-        note(f"The sender that runs uses {used}, not {config}.")
+    path = config_path(context, option)
+    if not path.exists():
+        read_config(context, option)  # says so
+    used = (ask("status") or {}).get("config")
+    if used is not None and Path(used).resolve() != path.resolve():
+        note(f"The sender that runs uses {used}, not {path}.")
 
 
 @contextmanager

@@ -77,7 +77,7 @@ class Config:
 
     def select(self, name: str | None = None) -> Account:
         """The named account; without a name the only one, else ``default``."""
-        found = self.accounts.get(name or "default")
+        found = self.accounts.get("default" if name is None else name)
         if name is None and len(self.accounts) == 1:
             found = next(iter(self.accounts.values()))
         if found is None:

@@ -120,7 +120,9 @@ def socket_path(text: str, env: Environment) -> Path:
 def read_secret(path: Path, *, by_hand: bool = True) -> str:
     """The text of a file that nobody else may write, without its last newline; ``by_hand``: that
     the user makes."""
-    cure = f"{MAKE_IT}(umask 077; ${{EDITOR:-vi}} {shlex.quote(str(path))})" if by_hand else ""
+    first = "" if path.parent.is_dir() else f"mkdir -p {shlex.quote(str(path.parent))}; "
+    command = f"(umask 077; {first}${{EDITOR:-vi}} {shlex.quote(str(path))})"
+    cure = f"{MAKE_IT}{command}" if by_hand else ""
     try:
         with path.open("rb") as file:
             status = os.fstat(file.fileno())

@@ -249,7 +249,7 @@ class Service:
         return {
             "pid": os.getpid(),
             "version": self._version,
-            "config": str(self._config.path),
+            "config": str(self._config.path.absolute()),
             "configured_at": self._config.read_at,
             "config_error": None if self._refused is None else str(self._refused),
             "started_at": self._started_at,

@@ -210,7 +210,8 @@ def _why_outdated(sender: SenderFacts, config: ConfigFacts) -> str | None:
     if config.error is not None and not config.lacks_credentials:
         return None  # it would be refused; what mends it comes first
     if sender.config_error is not None:
-        return f"refused the changed configuration, the old one stays: {sender.config_error}"
+        cause = sender.config_error.partition(MAKE_IT)[0]
+        return f"refused the changed configuration, the old one stays: {cause}"
     read, changed = sender.configured_at, config.changed_at
     if read is not None and changed is not None and changed > read:
         return "has not read the configuration since it was changed"
