@@ -4,7 +4,6 @@
 #include <sys/ioctl.h>
 
 #include <cstdint>
-#include <memory>
 #include <string>
 #include <string_view>
 #include <thread>

@@ -4,7 +4,6 @@
 // What is marked as the writer's is for one thread at a time.
 #pragma once
 
-#include <array>
 #include <chrono>
 #include <cstdint>
 #include <memory>
