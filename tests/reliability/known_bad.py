@@ -66,8 +66,8 @@ def blank_on_error() -> Any:
     note = Spender._note
 
     async def blank(self: Spender, transaction: Transaction, outcome: Outcome,
-                    earlier: Intent | None) -> None:  # fmt: skip
-        await note(self, transaction, outcome, earlier)
+                    earlier: Intent | None, *, again: bool) -> None:  # fmt: skip
+        await note(self, transaction, outcome, earlier, again=again)
         transaction._vault.path.write_bytes(b"")
 
     return patch.object(Spender, "_note", blank)

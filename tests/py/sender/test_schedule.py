@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -114,10 +116,16 @@ def test_a_retry_takes_half_of_the_grace_that_is_left_while_another_fits_into_th
 
 def test_budget_is_10_in_10_minutes_and_30_an_hour() -> None:
     ten = [NOW + 10.0 * i for i in range(10)]
-    assert schedule.budget_wait(ten[:9], NOW + 100, 1500) == 0
     assert schedule.budget_wait(ten, NOW + 100, 1500) == 500
     thirty = [NOW + 100.0 * i for i in range(30)]
     assert schedule.budget_wait(thirty, NOW + 3000, 1500) == 600
+
+
+def test_the_second_half_of_the_budget_is_spread_over_the_time() -> None:
+    ten = [NOW + 10.0 * i for i in range(10)]
+    assert schedule.budget_wait(ten[:5], NOW + 50, 1500) == 0
+    assert schedule.budget_wait(ten[:6], NOW + 50, 1500) == 550 / 5
+    assert schedule.budget_wait(ten[:9], NOW + 100, 1500) == 520 / 2 - 20
 
 
 def test_budget_of_short_tokens_is_twice_what_their_life_demands() -> None:
@@ -127,11 +135,26 @@ def test_budget_of_short_tokens_is_twice_what_their_life_demands() -> None:
 
 @given(st.lists(st.floats(NOW - 7200, NOW + 7200), max_size=60), st.floats(1, 80_000))
 def test_budget_is_never_exceeded_after_the_wait(requests: list[float], age: float) -> None:
-    wait = schedule.budget_wait(requests, NOW, age)
-    assert 0 <= wait <= 3600
-    later = NOW + wait + 0.001
-    past = [at for at in requests if at <= NOW]
-    assert schedule.budget_wait(past, later, age) == 0
+    now, past = NOW, [at for at in requests if at <= NOW]
+    while (wait := schedule.budget_wait(past, now, age)) > 0:
+        assert wait <= 3600
+        now += wait + 0.001
+    assert now <= NOW + 3601
+    for span, count in schedule.BUDGETS:
+        recent = [at for at in past if now - span < at <= now]
+        assert len(recent) < max(count, 2 * span / max(age, 1.0))
+
+
+def test_whoever_fails_for_an_hour_is_asked_every_few_minutes_at_least() -> None:
+    requests, now = [NOW], NOW
+    for failures in range(1, 60):
+        now += max(schedule.backoff(failures, 0.5), 1.0)
+        while wait := schedule.budget_wait(requests, now, 1500):
+            now += wait
+        requests.append(now)
+    gaps = [after - before for before, after in pairwise(requests)]
+    assert max(gaps) < 240
+    assert sum(NOW <= at < NOW + 3600 for at in requests) <= 30
 
 
 def test_receivers_cause_one_refresh_a_minute_then_fewer() -> None:

@@ -63,13 +63,20 @@ class Spender:
     async def spend(self, transaction: Transaction, *, serial_above: int) -> Spent:
         """Refreshes what the transaction holds; a lost answer is asked for again at once, within
         the provider's grace. VaultError: the disk refused before anything was spent."""
+        grace = self._account.rotation_grace
+        earlier = pending_intent(transaction.journal, transaction.token)
+        # A gateway that goes on failing most likely hides no success; to ask it in bursts would
+        # be to press on it.
+        still_failing = earlier is not None and earlier.age(self._clock) >= grace
         result = await self._try(transaction, serial_above)
         noticed = self._clock.boot()
-        for delay in burst_delays(self._account.rotation_grace):
+        for delay in burst_delays(grace):
             if result.outcome.kind is not Kind.AMBIGUOUS or result.outcome.retry_after:
                 break
+            if still_failing and result.outcome.failed:
+                break
             await self._sleep(delay)
-            if self._clock.boot() - noticed >= self._account.rotation_grace:
+            if self._clock.boot() - noticed >= grace:
                 break
             result = await self._try(transaction, serial_above, again=True)
         if result.outcome.kind is Kind.AMBIGUOUS:
@@ -83,20 +90,18 @@ class Spender:
         # An intent that is being written is followed by its request, whatever is cancelled.
         self.awaits_answer = True
         try:
-            if again and earlier:
-                # The intent is on disk. A slow disk must not use up the provider's grace.
-                transaction.count_request(self._clock.wall())
-            else:
+            # Asked again, the intent is on disk. A slow disk must not use up the provider's grace.
+            if not (again and earlier):
                 await self._announce(transaction)
             # Cancelled between POST and commit, the login would be lost. The deadline bounds it.
             with anyio.CancelScope(shield=True):
-                return await self._ask(transaction, serial_above, earlier)
+                return await self._ask(transaction, serial_above, earlier, again=again)
         finally:
             self.awaits_answer = False
         raise RuntimeError("unreachable: a shield swallows nothing")
 
     async def _ask(
-        self, transaction: Transaction, serial_above: int, earlier: Intent | None
+        self, transaction: Transaction, serial_above: int, earlier: Intent | None, *, again: bool
     ) -> Spent:
         current, began = transaction.token, self._clock.wall()
         outcome = await self._endpoint.refresh(
@@ -107,7 +112,7 @@ class Spender:
             token = self._renewed(current, outcome.token, began, serial_above)
             await self._commit(transaction, token)
             return Spent(outcome, token)
-        await self._note(transaction, outcome, earlier)
+        await self._note(transaction, outcome, earlier, again=again)
         return Spent(outcome, lost=outcome.kind is Kind.REFUSED and earlier is not None)
 
     def _deadline(self, earlier: Intent | None) -> float:
@@ -140,7 +145,7 @@ class Spender:
                                "now loses the login")  # fmt: skip
 
     async def _note(
-        self, transaction: Transaction, outcome: Outcome, earlier: Intent | None
+        self, transaction: Transaction, outcome: Outcome, earlier: Intent | None, *, again: bool
     ) -> None:
         """Leaves on disk what the next attempt, of whichever process, must know."""
         current = transaction.token
@@ -149,7 +154,10 @@ class Spender:
             self._log.warning(
                 "new refresh token in an answer of no other use", saved=not transaction.unsaved
             )
-        journal = self._after(transaction.journal, outcome, earlier, current)
+        journal = transaction.journal
+        if outcome.unsent and not again:
+            journal = journal.without_last_request()
+        journal = self._after(journal, outcome, earlier, current)
         if outcome.kind is not Kind.AMBIGUOUS or outcome.retry_after:
             await self._write_journal(transaction, journal)
 
@@ -162,8 +170,6 @@ class Spender:
     def _after(
         self, journal: Journal, outcome: Outcome, earlier: Intent | None, token: TokenSet
     ) -> Journal:
-        if outcome.unsent:
-            journal = journal.without_last_request()
         if outcome.retry_after:
             journal = journal.replace(pause=Pause(outcome.retry_after, *self._moment()))
         match outcome.kind:

@@ -61,6 +61,7 @@ class TokenResponse:
 class Outcome:
     """The meaning of one try. ``detail`` is for people, after `presentable`; ``rescued`` is a
     refresh token that came in an answer of no other use; ``unsent``: nothing left this machine;
+    ``failed``: it was answered, that it failed there (5xx, 408), if a gateway can know;
     ``error``: OAuth's own code for a refusal, whatever the status."""
 
     kind: Kind
@@ -69,6 +70,7 @@ class Outcome:
     token: TokenResponse | None = None
     rescued: str | None = field(default=None, repr=False)
     unsent: bool = False
+    failed: bool = False
     error: str | None = None
 
 
@@ -97,7 +99,7 @@ def _classify(
     if 400 <= status < 500 and status != 408:
         return _client_error(status, fields, retry_after, rescued)
     detail = f"answer {status}" + (": redirects are not followed" if 300 <= status < 400 else "")
-    return Outcome(Kind.AMBIGUOUS, detail, retry_after, rescued=rescued)
+    return Outcome(Kind.AMBIGUOUS, detail, retry_after, rescued=rescued, failed=status >= 400)
 
 
 def lost_answer(cause: str, *, sent: bool, status: int = 0, partial: bytes = b"") -> Outcome:

@@ -127,14 +127,20 @@ def deadline(timeout: float, grace_left: float | None) -> float:
 def budget_wait(requests: Sequence[float], now: float, refresh_age: float) -> float:
     """Seconds until one more request is allowed, 0 if it is now.
 
-    10 in 10 minutes and 30 in an hour, or twice what the token's own life demands.
+    10 in 10 minutes and 30 in an hour, or twice what the token's own life demands. Once half of
+    that is used, the rest is spread over the time, so that a provider that is back is not left
+    alone until long after.
     """
     wait = 0.0
     for span, count in BUDGETS:
         limit = max(count, int(2 * span / max(refresh_age, 1.0)))
         recent = sorted(at for at in requests if now - span < at <= now)
-        if len(recent) >= limit:
+        left = limit - len(recent)
+        if left <= 0:
             wait = max(wait, recent[-limit] + span - now)
+        elif left < limit / 2:
+            gap = (recent[0] + span - recent[-1]) / (left + 1)
+            wait = max(wait, recent[-1] + gap - now)
     return wait
 
 

@@ -265,10 +265,6 @@ class Transaction:
             self._vault._write_journal(journal)
         self.journal = self._written = journal
 
-    def count_request(self, wall: float) -> None:
-        """One more request at ``wall``, which the next `write_journal` or `commit` writes down."""
-        self.journal = self.journal.with_request(wall)
-
     def commit(self, token: TokenSet) -> None:
         """Replaces the token file durably; then the intent and refusals are history.
 

@@ -61,7 +61,10 @@ def failure(account: Account, spent: Spent) -> SenderError:
                 f"{account.name}: {outcome.detail}. Check client_id, client_secret, client_auth "
                 "and the endpoints of this account"
             )
-    return RefreshFailed(f"{account.name}: {outcome.detail}", outcome.retry_after)
+    wait = outcome.retry_after
+    if wait is None and outcome.kind is Kind.AMBIGUOUS:
+        wait = account.rotation_grace  # as long as it was just asked again and again
+    return RefreshFailed(f"{account.name}: {outcome.detail}", wait)
 
 
 def refused(account: Account, detail: str, *, lost: bool) -> LoginNeeded:
