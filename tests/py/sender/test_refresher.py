@@ -326,6 +326,61 @@ async def test_new_login_flows_in_without_a_restart(bench: Bench, provider: Prov
     assert bench.tokens[-1] == "access-10"
 
 
+async def test_a_token_file_that_is_gone_for_a_while_is_taken_up_again(
+    bench: Bench, provider: Provider
+) -> None:
+    bench.vault.store(stored())
+    aside = bench.folder / "aside"
+    async with bench.running():
+        await bench.pass_time(60)
+        bench.path.rename(aside)
+        await bench.pass_time(60)
+        assert bench.phase == "login_needed"
+        aside.rename(bench.path)
+        await bench.pass_time(5)
+        assert bench.phase == "ok"
+        await bench.pass_time(1500)
+    assert bench.tokens[-1] == "access-1"
+
+
+@pytest.mark.parametrize("noticed_by", ["the next look", "a refresh"])
+async def test_an_older_copy_of_the_token_file_does_not_replace_the_newer_login(
+    bench: Bench, provider: Provider, noticed_by: str
+) -> None:
+    bench.vault.store(stored())
+    copy = bench.folder / "copy"
+    copy.touch(0o600)
+    copy.write_bytes(bench.path.read_bytes())
+    async with bench.running() as refresher:
+        await bench.pass_time(1510)
+        assert bench.tokens == ["access-0", "access-1"]
+        copy.rename(bench.path)
+        if noticed_by == "the next look":
+            await bench.pass_time(60)
+            saved = bench.vault.load()
+            assert saved is not None
+            assert saved.refresh_token == "refresh-1"
+            await bench.pass_time(1500)
+        else:
+            await refresher.refresh_now(reason="test")
+        assert bench.phase == "ok"
+    assert bench.tokens == ["access-0", "access-1", "access-2"]
+    assert provider.reuses == 0
+
+
+async def test_a_running_sender_that_is_asked_notices_a_logout(
+    bench: Bench, provider: Provider
+) -> None:
+    saved = bench.vault.store(stored())
+    async with bench.running() as refresher:
+        await bench.pass_time(60)
+        bench.vault.store(saved.replace(refresh_token=None))
+        with pytest.raises(LoginNeeded):
+            await refresher.refresh_now(reason="logout")
+        assert bench.phase == "login_needed"
+    assert provider.requests == 0
+
+
 async def test_token_of_another_process_is_adopted_instead_of_refreshing(
     bench: Bench, provider: Provider
 ) -> None:

@@ -25,6 +25,8 @@ class FileWatch:
         self._fetching = anyio.Lock()
         self.unusable: bool = False
         """Whether it could not be read when it was looked at, or waits for its key."""
+        self.missing: bool = False
+        """Whether there was none when it was looked at."""
 
     @property
     def looks_different(self) -> bool:

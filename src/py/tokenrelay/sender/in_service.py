@@ -52,6 +52,19 @@ class InService:
             return True
         return (stored.access_token, stored.refresh_token) != (own.access_token, own.refresh_token)
 
+    def newer_than(self, stored: TokenSet) -> TokenSet | None:
+        """The token, if ``stored`` is an earlier one of the same login: a copy put back."""
+        own = self.token
+        if own is None or own.granted_at != stored.granted_at:
+            return None
+        if own.issued_at is None or stored.issued_at is None:
+            return None
+        if own.refresh_token is None or stored.refresh_token is None:
+            return None  # of a damaged file's last good copy, or after a logout
+        # Both: a receiver may have raised our serial, and another process's clock may be behind.
+        newer = own.issued_at > stored.issued_at and own.serial > stored.serial
+        return own if newer else None
+
     def hold(self, stored: TokenSet) -> Lease:
         """Put ``stored`` in service, and return its lease."""
         token = self._completed(stored)

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import anyio
+from anyio.to_thread import run_sync
 
 from tokenrelay.sender import schedule, verdict
 from tokenrelay.sender.attempt import Spender, Spent
@@ -228,7 +229,9 @@ class Refresher:
                 self._last_error = f"{self._vault.path}: waits for its key; unlock the keyring"
                 await self._file.fetch_key()
             if not self._busy.locked():
-                self._read()
+                async with self._busy:
+                    self._read()
+                    await self._saver.put_back()
         except VaultError as error:
             self._set_unusable(error)
 
@@ -249,9 +252,22 @@ class Refresher:
         stored = self._vault.load()
         if stored is None:
             cause = f"no token file {self._vault.path}"
+            self._file.missing = True
             self._fail(str(LoginNeeded.of(self._account.name, cause)), "login_needed")
-        elif self._held.differs(stored) or self._file.unusable:
+        elif newer := self._newer_than(stored):
+            self._vault.keep(newer, instead_of=stored)
+            if self._file.unusable or self._file.missing:
+                self._adopt(newer)
+        elif self._held.differs(stored) or self._file.unusable or self._file.missing:
             self._adopt(stored)
+
+    def _newer_than(self, stored: TokenSet) -> TokenSet | None:
+        """The token in service, if somebody put an earlier file back: the refresh token there is
+        spent, and to send it could end the login."""
+        newer = self._held.newer_than(stored)
+        if newer:
+            self._log.warning("token file was an older copy: the token in service replaces it")
+        return newer
 
     def _resume(self) -> None:
         """After a crash between request and answer the provider's grace may still run."""
@@ -265,7 +281,7 @@ class Refresher:
     def _adopt(self, stored: TokenSet) -> Lease:
         self._phase, self._last_error = "ok", None
         self._failures, self._retry_at = 0, None
-        self._wanted = self._file.unusable = False
+        self._wanted = self._file.unusable = self._file.missing = False
         return self._held.hold(stored)
 
     async def _refresh(self, *, forced: bool) -> TokenSet:
@@ -303,7 +319,11 @@ class Refresher:
             transaction = await self._lock(stack)
             current = transaction.current
             if current is None:
+                self._file.missing = True
                 raise LoginNeeded.of(self._account.name, f"no token file {self._vault.path}")
+            if newer := self._newer_than(current):
+                await run_sync(transaction.commit, newer, limiter=self._turns.disk.answers)
+                current = newer
             if self._held.differs(current) and self._adopt_fresh(current):
                 return self._held.token or current
             self._check_allowed(transaction, current, forced)
@@ -326,10 +346,12 @@ class Refresher:
         return stack.enter_context(self._vault.transaction(timeout=0))
 
     def _adopt_fresh(self, current: TokenSet) -> bool:
-        """Another process refreshed, or somebody logged in: that token will do if it is not due."""
+        """Another process refreshed, or somebody logged in: that token will do if it is not due.
+        One whose login was removed is served to its end, but is no answer to who asks for a new."""
         lease = self._adopt(current)
         self._file.saw()
-        return lease.until_due(Instant.now(self._clock)) > 0
+        can_go_on = current.refresh_token is not None
+        return can_go_on and lease.until_due(Instant.now(self._clock)) > 0
 
     def _check_allowed(self, transaction: Transaction, current: TokenSet, forced: bool) -> None:
         """Raises where a request would be pointless, or too much."""

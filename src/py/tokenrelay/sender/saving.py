@@ -44,6 +44,16 @@ class Saver:
         self._log.info("token saved after all")
         return None
 
+    async def put_back(self) -> None:
+        """Tries to save what the token file should hold instead of what it does, if there is such
+        a token; whoever holds the file's lock comes first."""
+        if not self._vault.unsaved:
+            return
+        try:
+            await run_sync(partial(self._vault.save_unsaved, timeout=0), limiter=self._disk.answers)
+        except VaultError as error:
+            self._log.error("token not saved", error=str(error))
+
     async def last(self) -> None:
         """Tries what can be tried before this process ends; the log says how it went."""
         if not self._vault.unsaved:

@@ -155,6 +155,11 @@ class Vault:
         """Whether a new token is in memory alone: the disk refused it, or is just taking it."""
         return self._unsaved is not None
 
+    def keep(self, token: TokenSet, *, instead_of: TokenSet) -> None:
+        """``instead_of`` is stored, its refresh token spent: ``token``, of the same login, is to be
+        saved in its place, by `save_unsaved` or whatever comes first."""
+        self._unsaved = instead_of, token
+
     def save_unsaved(self, *, timeout: float = DEFAULT_LOCK_TIMEOUT) -> None:
         """Tries once more to store it; VaultError, or VaultBusy, where that failed again."""
         with self.transaction(timeout=timeout) as transaction:
