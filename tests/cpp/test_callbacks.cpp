@@ -60,6 +60,7 @@ TEST(a_callback_may_remove_itself_and_others_and_add_more) {
     Tokens tokens;
     int calls = 0;
     int late = 0;
+    int removed_calls = 0;
     std::uint64_t own = 0;
     std::uint64_t other = 0;
     own = callbacks.add([&](const Token&) {
@@ -68,11 +69,12 @@ TEST(a_callback_may_remove_itself_and_others_and_add_more) {
         callbacks.remove(other);
         callbacks.add([&](const Token&) { ++late; });
     });
-    other = callbacks.add([](const Token&) {});
+    other = callbacks.add([&](const Token&) { ++removed_calls; });
     callbacks.notify(tokens(1));
     callbacks.notify(tokens(2));
     CHECK_EQUAL(calls, 1);
     CHECK_EQUAL(late, 1);
+    CHECK_EQUAL(removed_calls, 0);
 }
 
 TEST(remove_waits_for_a_callback_that_runs) {

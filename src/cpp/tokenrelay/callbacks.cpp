@@ -31,7 +31,11 @@ void Callbacks::remove(std::uint64_t id) noexcept {
         const List* current = list_.load(std::memory_order_relaxed);
         if (!current) return;
         auto next = std::make_unique<List>(*current);
-        std::erase_if(*next, [id](const auto& entry) { return entry->id == id; });
+        std::erase_if(*next, [this, id](const auto& entry) {
+            if (entry->id != id) return false;
+            if (inside()) entry->removed = true;  // the round goes on over the list before
+            return true;
+        });
         if (next->size() != current->size()) replace(std::move(next));
     }
     wait_until_unused();
@@ -62,7 +66,7 @@ void Callbacks::notify(const Token& token) noexcept {
     const List& list = *list_.load(std::memory_order_seq_cst);
     const std::uint64_t generation = token.generation();
     for (const auto& entry : list) {
-        if (std::exchange(entry->heard, generation) == generation) continue;
+        if (entry->removed || std::exchange(entry->heard, generation) == generation) continue;
         entry->function(token);
         // The callback forked, and this is the child: the token is empty, and the rounds are those of
         // the thread that notifies here, if there is one already.

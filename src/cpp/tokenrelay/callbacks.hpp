@@ -1,7 +1,8 @@
 // Callbacks: who is told of a new token, on the receiver's thread.
 //
 // One thread at a time notifies and takes no lock for it; any thread adds and removes. remove()
-// returns when the callback no longer runs, except from inside a callback.
+// returns when the callback no longer runs, except from inside a callback: one that removes another
+// may destroy what that one uses, for it is not called again, in the same round either.
 #pragma once
 
 #include <atomic>
@@ -46,6 +47,7 @@ private:
         std::uint64_t id;
         Function function;
         std::uint64_t heard = 0;  // generation; the notifier's
+        bool removed = false;  // by a callback of the round that runs; the notifier's
     };
     using List = std::vector<std::shared_ptr<Entry>>;
 
