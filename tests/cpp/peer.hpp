@@ -86,6 +86,11 @@ public:
         pollfd event{fd_, POLLIN, 0};
         return poll(&event, 1, 0) == 1;
     }
+    // The same, waited for.
+    bool answered() const {
+        pollfd event{fd_, POLLIN, 0};
+        return poll(&event, 1, std::chrono::milliseconds(kPatience).count()) == 1;
+    }
     // The next line without its \n; nothing at the end of the stream.
     std::optional<std::string> line() {
         for (;;) {

@@ -67,6 +67,18 @@ TEST(after_a_half_close_what_is_complete_is_answered) {
     CHECK_EQUAL(fixture.receiver.current()->access_token(), "last");
 }
 
+TEST(the_last_frame_needs_no_ending_from_a_peer_that_reads_no_answers) {
+    Fixture fixture;
+    {
+        Peer peer(fixture.path());
+        CHECK(peer.send(frame(1)));
+        CHECK(peer.answered());
+        CHECK(peer.send(R"({"access_token":"last"})"));
+    }
+    const auto token = fixture.receiver.wait(kPatience, 1);
+    CHECK_EQUAL(token ? token->access_token() : "", "last");
+}
+
 TEST(large_frames_flow_through) {
     Fixture fixture;
     Peer peer(fixture.path());

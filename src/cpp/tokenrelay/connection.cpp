@@ -73,8 +73,10 @@ bool Connection::read(bool to_the_end) noexcept {
         if (size < 0 && errno == EINTR) continue;
         if (size < 0 && errno == EAGAIN) return reads > 0;
         if (size > 0) input_.received(static_cast<std::size_t>(size));
+        // ECONNRESET: the peer has closed without reading all its answers, which are its own concern.
+        const bool at_end = size == 0 || (size < 0 && errno == ECONNRESET);
         const std::int64_t read_at = clock_ns(CLOCK_BOOTTIME);
-        if (serve_lines(read_at, size == 0) == After::close || size <= 0) {
+        if (serve_lines(read_at, at_end) == After::close || size <= 0) {
             close();
             return true;
         }
