@@ -79,7 +79,9 @@ void ReceiverState::after_fork() noexcept {
         static_cast<void>(new std::shared_ptr<Listener>(std::move(listener)));
     }
     doorbell.close();
-    if (events) {
+    if (event_fd.load(std::memory_order_relaxed) < 0) {
+        events.reset();  // a thread that is not in the child was about to subscribe it
+    } else if (events) {
         // Under the same number, which the program may have kept.
         const UniqueFd own(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
         if (!own || dup3(own.get(), events.get(), O_CLOEXEC) < 0) {
