@@ -40,7 +40,7 @@ def configured(host: Host) -> Host:
     return host
 
 
-def run_in_terminal(host: Host, command: str, *talk: tuple[str, str]) -> str:
+def run_in_terminal(host: Host, command: str, *talk: tuple[str, str], code: int = 0) -> str:
     """What a command shows in a terminal where each question gets its answer."""
     terminal, end = pty.openpty()
     process = subprocess.Popen(
@@ -59,7 +59,7 @@ def run_in_terminal(host: Host, command: str, *talk: tuple[str, str]) -> str:
         while more := os.read(terminal, 4096):
             said += more
     os.close(terminal)
-    assert process.wait(30) == 0, said
+    assert process.wait(30) == code, said
     return said.decode()
 
 
@@ -134,6 +134,16 @@ def test_init_knows_a_client_without_a_secret(host: Host) -> None:
     run_in_terminal(host, "init", *talk, (HIDDEN, ""))
     assert load_config(host.config).select().client_auth == "none"
     assert not host.config.with_name("default.secret").exists()
+
+
+def test_init_asks_for_no_secret_that_it_would_not_write(host: Host) -> None:
+    """The command that replaces the secret's file writes no configuration over it."""
+    secret = host.config.with_name("default.secret")
+    secret.write_text("mine")
+    said = run_in_terminal(host, "init", ("Provider", "generic"), code=1)
+    assert f"{secret} is there already" in said
+    assert said.endswith(": tokenrelay init --force\r\n")
+    assert secret.read_text() == "mine"
 
 
 def test_init_takes_what_it_need_not_ask(run: Run, host: Host) -> None:

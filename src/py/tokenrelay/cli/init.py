@@ -77,29 +77,38 @@ def init(
 
     path = config_path(context, config).absolute()
     if not force:
-        _check_absent(path)
-    answers, secret = _ask(path, provider, issuer, client_id)
+        _check_absent(path, path)
+    provider = provider or _ask_provider()
+    secret_file = _secret_file(path, provider)
+    if not force and sys.stdin.isatty():  # else no secret is asked for
+        _check_absent(secret_file, path)
+    answers, secret = _ask(secret_file, provider, issuer, client_id)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if secret:
-        _write(Path(answers.secret_file), secret + "\n", force=force)
-    _write(path, render(answers), force=force)
+        _write(secret_file, secret + "\n", path, force=force)
+    _write(path, render(answers), path, force=force)
     write(str(path))
     _tell_next(path, answers, filled=bool(answers.complete and (secret or answers.public)))
 
 
+def _ask_provider() -> Preset:
+    if not sys.stdin.isatty():
+        return Preset.schwab
+    return Preset(_prompt("Provider (schwab, generic)", _check_preset))
+
+
+def _secret_file(path: Path, provider: Preset) -> Path:
+    account = "default" if provider is Preset.generic else "schwab"
+    return path.with_name(f"{account}.secret")
+
+
 def _ask(
-    path: Path, provider: Preset | None, issuer: str | None, client_id: str | None
+    secret_file: Path, provider: Preset, issuer: str | None, client_id: str | None
 ) -> tuple[Answers, str]:
     """What is known now, and the secret."""
     from tokenrelay.cli.init_template import Answers
 
     asking = sys.stdin.isatty()
-    if provider is None:
-        provider = (
-            Preset(_prompt("Provider (schwab, generic)", _check_preset))
-            if asking
-            else Preset.schwab
-        )
     generic = provider is Preset.generic
     if issuer and not generic:
         raise typer.BadParameter("Schwab has none to be named", param_hint="--issuer")
@@ -113,10 +122,9 @@ def _ask(
             "client_secret (not shown; empty: none)" if generic else "Secret (not shown)",
             default="", hide_input=True, show_default=False, err=True,
         )  # fmt: skip
-    account = "default" if generic else "schwab"
     answers = Answers(
         provider=provider.value,
-        secret_file=str(path.with_name(f"{account}.secret")),
+        secret_file=str(secret_file),
         client_id=client_id or "",
         issuer=issuer or "",
         public=asking and generic and not secret,
@@ -147,24 +155,25 @@ def _tell_next(path: Path, answers: Answers, *, filled: bool) -> None:
     note("Next: tokenrelay login")
 
 
-def _check_absent(path: Path) -> None:
+def _check_absent(file: Path, config: Path) -> None:
+    """SenderError where there is a file; what replaces it is `init` for the configuration."""
     from tokenrelay.sender.config_text import init_command
     from tokenrelay.sender.errors import SenderError
 
-    if path.exists():
+    if file.exists():
         raise SenderError(
-            f"{path} is there already and was left as it is. To replace it: "
-            f"{init_command(path)} --force"
+            f"{file} is there already and was left as it is. To replace it: "
+            f"{init_command(config)} --force"
         )
 
 
-def _write(path: Path, text: str, *, force: bool) -> None:
+def _write(file: Path, text: str, config: Path, *, force: bool) -> None:
     if force:
-        path.unlink(missing_ok=True)
+        file.unlink(missing_ok=True)
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        _check_absent(path)
+        _check_absent(file, config)
         raise
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
+        opened.write(text)
