@@ -157,6 +157,13 @@ def test_init_takes_what_it_need_not_ask(run: Run, host: Host) -> None:
     assert "Schwab has none" in needless.stderr
 
 
+def test_what_comes_next_uses_the_file_that_was_written(run: Run, host: Host) -> None:
+    path = host.root / "my bots" / "other.toml"
+    said = run("--config", str(path), "init").stderr
+    assert f"tokenrelay --config '{path}' import FILE --account schwab\n" in said
+    assert said.endswith(f"Next: tokenrelay --config '{path}' login\n")
+
+
 def test_init_never_overwrites_without_force(run: Run, host: Host) -> None:
     host.config.write_text("mine")
     refused = run("init", succeed=False)

@@ -145,14 +145,17 @@ def _prompt(question: str, check: Callable[[str], object]) -> str:
 
 
 def _tell_next(path: Path, answers: Answers, *, filled: bool) -> None:
+    from tokenrelay.sender.config_text import command_with
+
+    command = command_with(path)
     if not filled:
         note(
             "Written. Fill in the empty values, and put the client's secret into the file that it "
             f"names:\n  ${{EDITOR:-vi}} {path}"
         )
     note(f"The callback to register with the provider, to the letter: {answers.callback}")
-    note(f"A login that you have: tokenrelay import FILE --account {answers.account}")
-    note("Next: tokenrelay login")
+    note(f"A login that you have: {command} import FILE --account {answers.account}")
+    note(f"Next: {command} login")
 
 
 def _check_absent(file: Path, config: Path) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import shlex
 import tomllib
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from tokenrelay.paths import config_file
@@ -38,8 +38,12 @@ def read_text(path: Path) -> str:
 
 def init_command(path: Path) -> str:
     """What to type to have a configuration at ``path``."""
-    option = "" if path == config_file() else f"--config {shlex.quote(str(path))} "
-    return f"tokenrelay {option}init"
+    return f"{command_with(path)} init"
+
+
+def command_with(path: Path) -> str:
+    """How each command begins that is to use the configuration at ``path``."""
+    return "tokenrelay" if path == config_file() else f"tokenrelay --config {quote(str(path))}"
 
 
 def _check_owner(path: Path, status: os.stat_result) -> None:
