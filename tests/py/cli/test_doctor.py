@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import pwd
 import re
 import signal
 import socket
@@ -18,6 +19,7 @@ from support.host import write_private
 from support.listener import socket_name
 from support.programs import TOKENRELAY
 from tokenrelay.cli.diagnosis import system
+from tokenrelay.cli.diagnosis.gather import gather
 from tokenrelay.sender.certificate import make_certificate
 
 if TYPE_CHECKING:
@@ -354,6 +356,18 @@ def test_the_report_is_text_with_a_line_for_each_check(patient: Patient) -> None
     assert re.search(r"^FAULT +main: login: .*\n +chmod 600 ", done.stdout, re.MULTILINE)
     assert re.search(r"^ok +sender: process \d+ runs", done.stdout, re.MULTILINE)
     assert done.stderr == ""
+
+
+def test_a_user_without_an_entry_in_the_user_database_has_a_number(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`docker run -u 12345` makes such a user."""
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in host.variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(pwd, "getpwuid", {}.__getitem__)
+    assert gather(host.config).user_name == str(os.getuid())
 
 
 def test_a_lock_is_found_by_its_file(short_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import sys
 from pathlib import Path
@@ -243,9 +242,9 @@ def _note_exposure(text: str) -> None:
 
 
 def _note_next(*, system: bool) -> None:
-    from tokenrelay.cli.systemctl import lingers
+    from tokenrelay.cli.systemctl import lingers, user_name
 
-    scope, user = ("", "") if system else (" --user", getpass.getuser())
+    scope, user = ("", "") if system else (" --user", user_name())
     note(
         f"Look: systemctl{scope} status tokenrelay, journalctl{scope} -u tokenrelay. "
         f"After a change of the configuration: systemctl{scope} reload tokenrelay"

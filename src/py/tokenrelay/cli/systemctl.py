@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import re
 import shutil
@@ -103,6 +104,14 @@ def exposure(text: str, unit: str) -> str | None:
         done = run("systemd-analyze", "security", "--no-pager", "--offline=true", os.fspath(path))
     found = re.search(r"Overall exposure level .*: ([\d.]+)", done.stdout)
     return found[1] if found else None
+
+
+def user_name() -> str:
+    """What loginctl(1) takes for this user: the name, else the number, as in a container."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # without an entry in the user database; OSError from 3.13 on
+        return str(os.getuid())
 
 
 def lingers(user: str) -> bool:

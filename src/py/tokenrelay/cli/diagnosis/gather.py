@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import platform
 import resource
@@ -18,6 +17,7 @@ from tokenrelay.cli.diagnosis.gather_accounts import gather_account
 from tokenrelay.cli.diagnosis.gather_providers import gather_providers
 from tokenrelay.cli.diagnosis.gather_units import gather_units
 from tokenrelay.cli.diagnosis.system import describe_path, lock_holder
+from tokenrelay.cli.systemctl import user_name
 from tokenrelay.paths import runtime_directories
 from tokenrelay.sender import control, peers
 from tokenrelay.sender.config import load_config
@@ -41,7 +41,7 @@ def gather(config_path: Path) -> Facts:
     return Facts(
         now=time.time(),
         user=os.geteuid(),
-        user_name=getpass.getuser(),
+        user_name=user_name(),
         version=version("tokenrelay"),
         python=platform.python_version(),
         interpreter=sys.executable,

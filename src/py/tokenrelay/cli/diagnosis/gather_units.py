@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import getpass
 from typing import TYPE_CHECKING, Literal
 
 from tokenrelay.cli.diagnosis.facts import UnitFacts
-from tokenrelay.cli.systemctl import Manager, lingers, unit_path
+from tokenrelay.cli.systemctl import Manager, lingers, unit_path, user_name
 from tokenrelay.sender.errors import SenderError
 from tokenrelay.sender.units import UNIT_NAME, credentials_of
 
@@ -50,7 +49,7 @@ def _gather_unit(kind: Literal["user", "system"]) -> Iterator[UnitFacts]:
         unread_changes=shown["NeedDaemonReload"] == "yes",
         files=(shown["FragmentPath"], *shown["DropInPaths"].split()),
         credentials=_credentials(manager) if shown["LoadState"] == "loaded" else (),
-        lingers=system or lingers(getpass.getuser()),
+        lingers=system or lingers(user_name()),
     )
 
 
