@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,28 @@ def test_resolver_follows_the_shared_vectors(case: dict[str, Any]) -> None:
 def test_option_wins_over_the_variable() -> None:
     env = paths.Environment({"TOKENRELAY_CONFIG": "/a"}, 1000, Path("/home/ada"), lambda _: False)
     assert paths.config_file(env, Path("/b")) == Path("/b")
+
+
+def test_without_a_home_only_what_is_below_it_is_missing() -> None:
+    places = {"TOKENRELAY_CONFIG": "/a", "TOKENRELAY_STATE_DIR": "/b"}
+    env = paths.Environment(places, 1000, None, lambda _: False)
+    assert (paths.config_file(env), paths.state_directory(env)) == (Path("/a"), Path("/b"))
+    env = paths.Environment({}, 1000, None, lambda _: False)
+    assert paths.runtime_directory(env) == Path("/tmp/tokenrelay-1000")
+    for resolve in (paths.config_file, paths.state_directory):
+        with pytest.raises(paths.NoHomeError, match="set HOME, or TOKENRELAY_CONFIG and "):
+            resolve(env)
+
+
+@pytest.mark.parametrize("home", [None, "here"])
+def test_a_home_that_is_not_told_is_not_the_current_folder(
+    home: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pwd, "getpwuid", {}.__getitem__)
+    monkeypatch.delenv("HOME")
+    if home is not None:
+        monkeypatch.setenv("HOME", home)
+    assert paths.Environment.current().home is None
 
 
 def test_environment_does_not_show_its_variables() -> None:

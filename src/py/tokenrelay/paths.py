@@ -20,6 +20,10 @@ ACCOUNT_PATTERN = r"[a-z0-9][a-z0-9_-]{0,31}"
 """The whole of an account's name: it names directories and files."""
 
 
+class NoHomeError(ValueError):
+    """A path below the home is wanted, and there is no home."""
+
+
 @dataclass(frozen=True, slots=True)
 class Environment:
     """All that the resolvers look at. Its ``repr`` leaves out what may hold others' secrets.
@@ -27,21 +31,23 @@ class Environment:
     Attributes:
         variables: the process's environment.
         uid: the user's number.
-        home: the user's home.
+        home: the user's home; None where there is none. A receiver needs none.
         exists: whether a path is a directory.
     """
 
     variables: Mapping[str, str]
     uid: int
-    home: Path
+    home: Path | None
     exists: Callable[[str], bool]
 
     @classmethod
     def current(cls) -> Environment:
         """This process. The home is ``$HOME``, else the user database's."""
-        # Path.home() raises for a user without a home; a receiver needs none.
-        home = Path(os.path.expanduser("~"))  # noqa: PTH111
-        return cls(os.environ, os.getuid(), home, os.path.isdir)
+        # Path.home() raises for a user without a home; this one leaves "~" as it is.
+        home = os.path.expanduser("~")  # noqa: PTH111
+        # A relative one would lead into the current folder.
+        known = Path(home) if home.startswith("/") else None
+        return cls(os.environ, os.getuid(), known, os.path.isdir)
 
     def __repr__(self) -> str:
         return f"Environment(uid={self.uid}, home={str(self.home)!r})"
@@ -86,23 +92,45 @@ def runtime_directories(env: Environment | None = None) -> tuple[Path, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def home_directory(env: Environment | None = None) -> Path:
+    """The user's home.
+
+    Raises:
+        NoHomeError: there is none; with the cure.
+    """
+    env = env or Environment.current()
+    if env.home is None:
+        raise NoHomeError(
+            "no home directory: set HOME, or TOKENRELAY_CONFIG and TOKENRELAY_STATE_DIR"
+        )
+    return env.home
+
+
 def state_directory(env: Environment | None = None) -> Path:
-    """Where token files are: ``$TOKENRELAY_STATE_DIR``, else XDG's, ``~/.local/state``."""
+    """Where token files are: ``$TOKENRELAY_STATE_DIR``, else XDG's, ``~/.local/state``.
+
+    Raises:
+        NoHomeError: it is below the home, and there is none.
+    """
     env = env or Environment.current()
     if own := env.variables.get("TOKENRELAY_STATE_DIR"):
         return Path(own)
-    base = _xdg(env, "XDG_STATE_HOME") or Path(env.home, ".local/state")
+    base = _xdg(env, "XDG_STATE_HOME") or home_directory(env) / ".local/state"
     return base / "tokenrelay"
 
 
 def config_file(env: Environment | None = None, option: Path | None = None) -> Path:
-    """The configuration file: the option, the variable, else XDG's; never the current folder."""
+    """The configuration file: the option, the variable, else XDG's; never the current folder.
+
+    Raises:
+        NoHomeError: it is below the home, and there is none.
+    """
     env = env or Environment.current()
     if option is not None:
         return option
     if own := env.variables.get("TOKENRELAY_CONFIG"):
         return Path(own)
-    base = _xdg(env, "XDG_CONFIG_HOME") or Path(env.home, ".config")
+    base = _xdg(env, "XDG_CONFIG_HOME") or home_directory(env) / ".config"
     return base / "tokenrelay" / "tokenrelay.toml"
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from support.host import write_private
 from support.programs import TOKENRELAY
 from tokenrelay.cli.app import COMMANDS
 
@@ -23,6 +24,13 @@ sys.modules["typer"] = None
 sys.argv = ["tokenrelay"]
 from tokenrelay.__main__ import main
 sys.exit(main())
+"""
+
+WITHOUT_USER_DATABASE = """
+import pwd, sys
+pwd.getpwuid = {}.__getitem__
+from tokenrelay.cli.app import run
+sys.exit(run())
 """
 
 
@@ -42,6 +50,50 @@ def test_a_bare_command_is_help_and_says_what_comes_next(run: Run, host: Host) -
     assert run().stdout.endswith("\nNext: tokenrelay init\n")
     host.config.touch()
     assert run().stdout.endswith("\nNext: tokenrelay status\n")
+
+
+def run_without_home(host: Host, *command: str, **variables: str) -> tuple[int, str]:
+    """The exit code and what it complains of, in a folder that has a configuration at ~."""
+    folder = host.root / "~/.config/tokenrelay"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "tokenrelay.toml").touch(mode=0o600)
+    environment = {**host.environment, **variables}
+    for name in {"HOME", "TOKENRELAY_CONFIG", "TOKENRELAY_STATE_DIR"}.difference(variables):
+        del environment[name]
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_USER_DATABASE, *command], cwd=host.root, env=environment,
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("command", ["status", "login", "init", "doctor"])
+def test_without_a_home_the_current_folder_is_not_used(host: Host, command: str) -> None:
+    assert run_without_home(host, command) == (
+        3,
+        "tokenrelay: no home directory: set HOME, or TOKENRELAY_CONFIG and TOKENRELAY_STATE_DIR\n",
+    )
+
+
+def test_without_a_home_a_file_that_needs_none_will_do(host: Host) -> None:
+    config = str(host.config)
+    code, said = run_without_home(host, "--config", config, "status")
+    assert (code, said) == (
+        3, f"tokenrelay: {config}: no such file; write one: tokenrelay --config {config} init\n"
+    )  # fmt: skip
+    write_private(host.config, '[accounts.a]\ntoken_url = "https://localhost"\nclient_id = "c"\n')
+    code, said = run_without_home(host, "status", TOKENRELAY_CONFIG=config)
+    assert code == 3
+    assert f"{config}:1: accounts.a.token_file: no home directory: set HOME" in said
+    state = str(host.state)
+    code, said = run_without_home(
+        host, "status", TOKENRELAY_CONFIG=config, TOKENRELAY_STATE_DIR=state
+    )
+    assert (code, said) == (0, "")
+
+
+def test_without_a_home_what_needs_no_configuration_goes_on(host: Host) -> None:
+    assert run_without_home(host, "send", "test_token")[0] == 5
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -10,7 +10,12 @@ import pytest
 from tokenrelay.paths import Environment
 from tokenrelay.sender.config import Config, load_config
 from tokenrelay.sender.config_text import find_line
-from tokenrelay.sender.config_values import check_endpoint, parse_duration, parse_weekly
+from tokenrelay.sender.config_values import (
+    absolute_path,
+    check_endpoint,
+    parse_duration,
+    parse_weekly,
+)
 from tokenrelay.sender.errors import ConfigurationError, CredentialsMissing
 
 SCHWAB = '[accounts.schwab]\nprovider = "schwab"\nclient_id = "me"\nclient_secret = "canary"\n'
@@ -35,6 +40,12 @@ def test_schwab_needs_only_the_client(tmp_path: Path) -> None:
     assert account.warn_before_login_ends == (86400, 7200)
     assert account.rotation_grace == 10
     assert "canary" not in repr(account)
+
+
+def test_a_path_below_a_home_that_is_not_there_is_refused() -> None:
+    env = Environment({}, 1000, None, lambda _: False)
+    with pytest.raises(ValueError, match="no home directory: set HOME, or write an absolute path"):
+        absolute_path("~/t.json", env)
 
 
 def test_every_key_of_the_contract_is_read(tmp_path: Path) -> None:

@@ -29,8 +29,8 @@ from tokenrelay.cli import (
 from tokenrelay.cli import run as run_command
 from tokenrelay.cli.options import ConfigOption
 from tokenrelay.errors import TokenRelayError
-from tokenrelay.paths import config_file
-from tokenrelay.sender.errors import SenderError
+from tokenrelay.paths import NoHomeError, config_file
+from tokenrelay.sender.errors import ConfigurationError, SenderError
 
 # Plain help: it prints in half the time of the boxed one and survives copy, paste and pipes.
 app: typer.Typer = typer.Typer(
@@ -111,6 +111,8 @@ def run() -> int:
         return _code(end)
     except SenderError as error:
         return _complain(str(error), error.exit_code)
+    except NoHomeError as error:
+        return _complain(str(error), ConfigurationError.exit_code)
     except OSError as error:
         return _complain(_describe(error), 1)
     except TokenRelayError as error:

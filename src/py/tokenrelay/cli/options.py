@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tokenrelay.paths import check_account, config_file
+from tokenrelay.paths import NoHomeError, check_account, config_file
 
 if TYPE_CHECKING:
     from tokenrelay.sender.config import Config
@@ -66,9 +66,16 @@ def read_config(context: typer.Context, option: Path | None) -> Config:
 
 def read_config_if_any(context: typer.Context, option: Path | None) -> Config | None:
     """As `read_config`; None where nobody asked for a file and none is there."""
-    if option or context.obj or config_path(context, None).exists():
+    if option or context.obj or _usual_file_is_there():
         return read_config(context, option)
     return None
+
+
+def _usual_file_is_there() -> bool:
+    try:
+        return config_file().exists()
+    except NoHomeError:
+        return False
 
 
 def choose_account(context: typer.Context, option: Path | None, name: str | None) -> str:

@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from tokenrelay.paths import home_directory
 from tokenrelay.sender.errors import SenderError
 from tokenrelay.sender.units import UNIT_NAME
 
@@ -87,10 +88,10 @@ def run(
 
 
 def unit_path(*, system: bool) -> Path:
-    """Where `tokenrelay service install` puts the unit."""
+    """Where `tokenrelay service install` puts the unit. NoHomeError: the user's, without a home."""
     if system:
         return Path("/etc/systemd/system", UNIT_NAME)
-    base = os.environ.get("XDG_CONFIG_HOME") or Path("~/.config").expanduser()
+    base = os.environ.get("XDG_CONFIG_HOME") or home_directory() / ".config"
     return Path(base, "systemd/user", UNIT_NAME)
 
 

@@ -159,7 +159,6 @@ class _Reader:
                        "give client_secret, client_secret_file or client_secret_env")  # fmt: skip
         if raw.token_url is None and raw.issuer is None:
             self._fail("token_url", "missing: give it, or issuer for discovery")
-        home = state_directory(self._env) / f"{self._name}.json"
         return Account(
             name=self._name,
             provider=raw.provider,
@@ -174,7 +173,7 @@ class _Reader:
             scopes=tuple(raw.scopes),
             client_auth=auth,
             pkce=raw.pkce,
-            token_file=self._each("token_file", self._path) or home,
+            token_file=self._token_file(),
             refresh_every=self._each("refresh_every", values.parse_positive_duration),
             rotation_grace=self._one("rotation_grace", values.parse_duration),
             timeout=self._one("timeout", values.parse_positive_duration),
@@ -202,6 +201,12 @@ class _Reader:
     def _all(self, key: str, check: Callable[[Any], Value]) -> tuple[Value, ...]:
         place = ("accounts", self._name, key)
         return tuple(checked(check, item, *place) for item in getattr(self._raw, key))
+
+    def _token_file(self) -> Path:
+        if self._raw.token_file is not None:
+            return self._one("token_file", self._path)
+        directory = checked(state_directory, self._env, "accounts", self._name, "token_file")
+        return directory / f"{self._name}.json"
 
     def _path(self, text: str) -> Path:
         return values.absolute_path(text, self._env)

@@ -7,7 +7,7 @@ import tomllib
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
-from tokenrelay.paths import config_file
+from tokenrelay.paths import NoHomeError, config_file
 from tokenrelay.sender.config_values import describe_mode
 from tokenrelay.sender.errors import ConfigurationError
 
@@ -43,7 +43,14 @@ def init_command(path: Path) -> str:
 
 def command_with(path: Path) -> str:
     """How each command begins that is to use the configuration at ``path``."""
-    return "tokenrelay" if path == config_file() else f"tokenrelay --config {quote(str(path))}"
+    return "tokenrelay" if _is_usual(path) else f"tokenrelay --config {quote(str(path))}"
+
+
+def _is_usual(path: Path) -> bool:
+    try:
+        return path == config_file()
+    except NoHomeError:
+        return False
 
 
 def _check_owner(path: Path, status: os.stat_result) -> None:

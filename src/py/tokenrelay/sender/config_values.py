@@ -90,6 +90,8 @@ def absolute_path(text: str, env: Environment) -> Path:
     if text.startswith(CREDENTIALS):
         return _credentials_directory(env) / text.removeprefix(CREDENTIALS)
     if text.startswith("~/"):
+        if env.home is None:
+            raise ValueError(f"{text!r}: no home directory: set HOME, or write an absolute path")
         return env.home / text[2:]
     if not text.startswith("/") or "\0" in text:
         raise ValueError(f"{text!r}: write an absolute path, or one that begins with ~/")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tokenrelay.cli.diagnosis.facts import UnitFacts
 from tokenrelay.cli.systemctl import Manager, lingers, unit_path, user_name
+from tokenrelay.paths import NoHomeError
 from tokenrelay.sender.errors import SenderError
 from tokenrelay.sender.units import UNIT_NAME, credentials_of
 
@@ -31,7 +32,7 @@ def _gather_unit(kind: Literal["user", "system"]) -> Iterator[UnitFacts]:
         shown = _show(manager)
     except SenderError as error:
         # Without a unit it does not matter that the manager is not there.
-        if unit_path(system=system).exists():
+        if _is_written(system=system):
             yield UnitFacts(kind, error=str(error))
         return
     yield UnitFacts(
@@ -51,6 +52,13 @@ def _gather_unit(kind: Literal["user", "system"]) -> Iterator[UnitFacts]:
         credentials=_credentials(manager) if shown["LoadState"] == "loaded" else (),
         lingers=system or lingers(user_name()),
     )
+
+
+def _is_written(*, system: bool) -> bool:
+    try:
+        return unit_path(system=system).exists()
+    except NoHomeError:
+        return False
 
 
 def _show(manager: Manager) -> dict[str, str]:
