@@ -284,4 +284,6 @@ def test_other_endpoints_are_refused(url: str) -> None:
 def test_durations_and_weekly_times() -> None:
     assert [parse_duration(t) for t in ("500ms", "10s", "25m", "24h", "7d", "1.5h")] == [
         0.5, 10, 1500, 86400, 604800, 5400]  # fmt: skip
+    with pytest.raises(ValueError, match="at most 36500d"):
+        parse_duration("36501d")
     assert parse_weekly("Sun 18:00") == (6, 18, 0)

@@ -67,6 +67,10 @@ def test_previous_copy_has_no_refresh_token(vault: Vault, path: Path) -> None:
         (b'{"creation_timestamp": 1, "token": {"access_token": "a"}}', "tokenrelay import"),
         (b'{"access_token": "a", "expires_at": "soon"}', "not a tokenrelay token file"),
         (b'{"access_token": "a", "expires_at": 1700000000000}', "Unix seconds"),
+        *((b'{"access_token": "a", "expires_at": 1700000000, "%s": %d}' % (key.encode(), moment),
+           f"{key} is not in Unix seconds")
+          for key in ("issued_at", "granted_at", "grant_expires_at")
+          for moment in (0, 1700000000000)),
         (b'{"access_token": "a b", "expires_at": 1700000000}', "access_token holds bytes"),
         (b'{"access_token": "a", "expires_at": 1700000000, "refresh_token": "\\n"}',
          "refresh_token holds bytes"),

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tokenrelay.paths import Environment
 
 DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+LONGEST_DURATION = 36_500 * 86_400.0  # what is now and that is still Unix seconds to all
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 CREDENTIALS = "$CREDENTIALS_DIRECTORY/"
 MAXIMUM_SECRET_BYTES = 65_536
@@ -33,7 +34,10 @@ def parse_duration(text: str) -> float:
     match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|h|d)", text, re.ASCII)
     if match is None:
         raise ValueError(f'{text!r} is no duration: write a number and ms, s, m, h or d, as "25m"')
-    return float(match[1]) * DURATION_UNITS[match[2]]
+    seconds = float(match[1]) * DURATION_UNITS[match[2]]
+    if seconds > LONGEST_DURATION:
+        raise ValueError(f"{text!r}: must be at most 36500d")
+    return seconds
 
 
 def parse_positive_duration(text: str) -> float:

@@ -337,8 +337,10 @@ def _content_cause(token: TokenSet) -> str | None:
         return "access_token holds bytes that no token may have"
     if token.refresh_token is not None and not is_token(token.refresh_token):
         return "refresh_token holds bytes that no token may have"
-    if not 0 < token.expires_at < FIRST_IMPOSSIBLE_SECOND:
-        return "expires_at is not in Unix seconds"
+    for key in ("expires_at", "issued_at", "granted_at", "grant_expires_at"):
+        moment = getattr(token, key)
+        if moment is not None and not 0 < moment < FIRST_IMPOSSIBLE_SECOND:
+            return f"{key} is not in Unix seconds"
     if not 0 <= token.serial <= MAXIMUM_SERIAL:
         return "serial is out of range"
     if token.token_type.lower() != "bearer":
