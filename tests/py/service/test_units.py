@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +15,6 @@ from support.command import run_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from support.host import Host
 
@@ -98,6 +98,17 @@ def test_the_unit_looks_where_the_commands_of_this_user_look(host: Host) -> None
     assert f"Environment=TOKENRELAY_RUNTIME_DIR={host.runtime}\n" in text
     assert f"Environment=TOKENRELAY_STATE_DIR={host.state}\n" in text
     assert f"ExecStart={sys.executable} -P -m tokenrelay run\n" in text
+
+
+def test_a_relative_place_is_the_one_that_it_is_here(host: Host) -> None:
+    names = ("TOKENRELAY_CONFIG", "TOKENRELAY_RUNTIME_DIR", "TOKENRELAY_STATE_DIR")
+    places = {name: f"my/{name}" for name in names}
+    text = run_command({**host.environment, **places}, "service", "show").stdout
+    for name, place in places.items():
+        assert f"Environment={name}={Path.cwd() / place}\n" in text
+    empty = {**host.environment, **dict.fromkeys(names, "")}
+    unset = run_command(empty, "service", "show").stdout
+    assert not re.search(r"^Environment=\W?TOKENRELAY_", unset, re.MULTILINE)
 
 
 @pytest.mark.parametrize(

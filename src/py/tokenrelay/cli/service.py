@@ -135,8 +135,10 @@ def _unit_text(
 
 
 def _own_environment() -> dict[str, str]:
-    # Else the service would look elsewhere than the commands of this user.
-    return {name: os.environ[name] for name in OWN_VARIABLES if name in os.environ}
+    # Else the service would look elsewhere than the commands of this user, also where they are
+    # typed with a relative path: systemd starts it in another folder.
+    given = {name: os.environ.get(name) for name in OWN_VARIABLES}
+    return {name: str(Path(value).absolute()) for name, value in given.items() if value}
 
 
 def _checked_credential(text: str) -> str:
