@@ -74,10 +74,10 @@ def test_private_directory_is_made_0700_with_its_parents(tmp_path: Path) -> None
 
 
 def test_directory_open_to_others_is_refused_with_the_cure(tmp_path: Path) -> None:
-    path = tmp_path / "open"
+    path = tmp_path / "open to all"
     path.mkdir()
     path.chmod(0o750)
-    with pytest.raises(PermissionError, match=f"chmod 700 {path}"):
+    with pytest.raises(PermissionError, match=f"chmod 700 '{path}'$"):
         paths.ensure_private_directory(path)
 
 

@@ -11,6 +11,7 @@ import re
 import stat
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -168,7 +169,9 @@ def _check_private(path: Path) -> None:
         )
     if target.st_mode & 0o077:
         mode = stat.S_IMODE(target.st_mode)
-        raise PermissionError(f"{path} is open to others (mode {mode:04o}): chmod 700 {path}")
+        raise PermissionError(
+            f"{path} is open to others (mode {mode:04o}): chmod 700 {quote(str(path))}"
+        )
 
 
 def _xdg(env: Environment, name: str) -> Path | None:

@@ -160,6 +160,7 @@ def test_init_takes_what_it_need_not_ask(run: Run, host: Host) -> None:
 def test_what_comes_next_uses_the_file_that_was_written(run: Run, host: Host) -> None:
     path = host.root / "my bots" / "other.toml"
     said = run("--config", str(path), "init").stderr
+    assert f"\n  ${{EDITOR:-vi}} '{path}'\n" in said
     assert f"tokenrelay --config '{path}' import FILE --account schwab\n" in said
     assert said.endswith(f"Next: tokenrelay --config '{path}' login\n")
 
@@ -188,6 +189,11 @@ def test_import_stores_a_login_that_show_prints(run: Run, configured: Host) -> N
     shown = json.loads(run("show", "main", "--json").stdout)
     assert (shown["access_token"], shown["expires_at"]) == ("access-a", LATER)
     assert shown["expires_in"] > 0
+
+
+def test_import_says_how_to_remove_a_file_whatever_it_is_called(run: Run, configured: Host) -> None:
+    path = Path(login_file(configured, LOGIN)).rename(configured.root / "my login.json")
+    assert f": rm '{path}'\n" in run("import", str(path)).stderr
 
 
 def test_import_reads_standard_input(run: Run, configured: Host) -> None:

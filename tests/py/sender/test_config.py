@@ -167,24 +167,24 @@ def test_missing_file_says_how_to_write_one(tmp_path: Path) -> None:
 
 
 def test_file_that_others_may_write_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "tokenrelay.toml"
+    path = tmp_path / "my bots.toml"
     path.write_text(GENERIC)
     path.chmod(0o664)
-    with pytest.raises(ConfigurationError, match="chmod go-w"):
+    with pytest.raises(ConfigurationError, match=f"chmod go-w '{path}'$"):
         load_config(path)
 
 
 @pytest.mark.needs_root
 def test_file_of_another_user_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "tokenrelay.toml"
+    path = tmp_path / "my bots.toml"
     path.write_text(GENERIC)
     os.chown(path, 1234, 1234)
-    with pytest.raises(ConfigurationError, match="belongs to user 1234"):
+    with pytest.raises(ConfigurationError, match=f"belongs to user 1234, .* chown 0 '{path}'$"):
         load_config(path)
 
 
 def test_credentials_come_from_files_and_variables(tmp_path: Path) -> None:
-    secret = tmp_path / "secret"
+    secret = tmp_path / "the secret"
     secret.write_text("from-file\n")
     secret.chmod(0o600)
     text = (
@@ -196,7 +196,8 @@ def test_credentials_come_from_files_and_variables(tmp_path: Path) -> None:
     assert account.client_secret is not None
     assert account.client_secret.reveal() == "from-file"
     secret.chmod(0o622)
-    with pytest.raises(ConfigurationError, match="can be written by others"):
+    cure = rf"can be written by others: chown \d+ '{secret}'; chmod 600 '{secret}'$"
+    with pytest.raises(ConfigurationError, match=cure):
         load(tmp_path, text, ID="from-env")
 
 

@@ -5,6 +5,7 @@ import json
 import os
 import stat
 from pathlib import Path
+from shlex import quote
 
 import pytest
 from sender_support import NOW, stored
@@ -150,13 +151,16 @@ def test_links_modes_and_other_kinds_are_refused(vault: Vault, path: Path) -> No
     assert vault.load() is not None
 
 
-def test_file_of_another_user_is_refused(vault: Vault, path: Path) -> None:
+def test_file_of_another_user_is_refused(path: Path) -> None:
     if os.geteuid() == 0:
+        path = path.with_name("the login.json")
+        vault = Vault(path)
         vault.store(stored())
         os.chown(path, 65534, -1)
     else:
         vault = Vault(Path("/etc/passwd"))
-    with pytest.raises(VaultError, match=r"belongs to user \d+: chown"):
+    cure = rf"chown \d+ {quote(str(vault.path))}$"
+    with pytest.raises(VaultError, match=rf"belongs to user \d+: {cure}"):
         vault.load()
 
 
@@ -164,6 +168,22 @@ def test_directory_where_others_may_write_is_refused(vault: Vault, path: Path) -
     path.parent.mkdir()
     path.parent.chmod(0o777)
     with pytest.raises(VaultError, match="chmod go-w"):
+        vault.store(stored())
+
+
+def test_advice_can_be_pasted_whatever_the_folder_is_called(tmp_path: Path) -> None:
+    path = tmp_path / "my bots" / "main.json"
+    vault = Vault(path)
+    vault.store(stored())
+    path.chmod(0o640)
+    with pytest.raises(VaultError, match=f"chmod 600 '{path}',"):
+        vault.load()
+    path.chmod(0o600)
+    path.write_text("{}")
+    with pytest.raises(VaultError, match=f"tokenrelay import '{path}'$"):
+        vault.load()
+    path.parent.chmod(0o777)
+    with pytest.raises(VaultError, match=f"chmod go-w '{path.parent}'$"):
         vault.store(stored())
 
 

@@ -7,6 +7,7 @@ import time
 from functools import partial
 from getpass import getpass
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
@@ -137,6 +138,6 @@ def _report(account: str, file: Path, path: Path, token: TokenSet, *, as_json: b
     if token.refresh_token is None:
         note(f"There is no refresh_token in {file}: the login ends with this access token.")
     elif str(file) != "-":
-        note(f"Stop the program that used it and remove its copy: rm {file}")
+        note(f"Stop the program that used it and remove its copy: rm {quote(str(file))}")
         note("How that program gets its tokens from now on: docs/coming-from.md")
     note("Next: tokenrelay run (a running sender takes it up by itself within 30 s)")

@@ -6,6 +6,7 @@ import os
 import sys
 from enum import StrEnum
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -151,7 +152,7 @@ def _tell_next(path: Path, answers: Answers, *, filled: bool) -> None:
     if not filled:
         note(
             "Written. Fill in the empty values, and put the client's secret into the file that it "
-            f"names:\n  ${{EDITOR:-vi}} {path}"
+            f"names:\n  ${{EDITOR:-vi}} {quote(str(path))}"
         )
     note(f"The callback to register with the provider, to the letter: {answers.callback}")
     note(f"A login that you have: {command} import FILE --account {answers.account}")

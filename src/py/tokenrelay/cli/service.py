@@ -206,10 +206,11 @@ def _make_system_user() -> None:
 
 
 def _start(manager: Manager, config: Path) -> None:
+    from tokenrelay.sender.config_text import init_command
     from tokenrelay.sender.units import UNIT_NAME
 
     if not config.exists():
-        note(f"Not started: {config} is missing. Next: tokenrelay --config {config} init")
+        note(f"Not started: {config} is missing. Next: {init_command(config)}")
         note("Then this command again")
         return
     # An upgrade counts from here: programs keep their token while the new one starts.

@@ -58,11 +58,13 @@ def _check_owner(path: Path, status: os.stat_result) -> None:
     if status.st_uid not in (0, os.geteuid()):
         raise ConfigurationError(
             f"{path}: belongs to user {status.st_uid}, who could redirect your tokens; "
-            f"make it yours: chown {os.geteuid()} {path}"
+            f"make it yours: chown {os.geteuid()} {quote(str(path))}"
         )
     if status.st_mode & 0o022:
         mode = describe_mode(status)
-        raise ConfigurationError(f"{path}: others may write it (mode {mode}): chmod go-w {path}")
+        raise ConfigurationError(
+            f"{path}: others may write it (mode {mode}): chmod go-w {quote(str(path))}"
+        )
 
 
 def find_line(text: str, keys: tuple[str, ...]) -> int | None:

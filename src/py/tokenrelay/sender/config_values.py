@@ -6,9 +6,9 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-import shlex
 import stat
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -126,16 +126,17 @@ def socket_path(text: str, env: Environment) -> Path:
 def read_secret(path: Path, *, by_hand: bool = True) -> str:
     """The text of a file that nobody else may write, without its last newline; ``by_hand``: that
     the user makes."""
-    first = "" if path.parent.is_dir() else f"mkdir -p {shlex.quote(str(path.parent))}; "
-    command = f"(umask 077; {first}${{EDITOR:-vi}} {shlex.quote(str(path))})"
+    quoted = quote(str(path))
+    first = "" if path.parent.is_dir() else f"mkdir -p {quote(str(path.parent))}; "
+    command = f"(umask 077; {first}${{EDITOR:-vi}} {quoted})"
     cure = f"{MAKE_IT}{command}" if by_hand else ""
     try:
         with path.open("rb") as file:
             status = os.fstat(file.fileno())
             if status.st_mode & 0o022 or status.st_uid not in (0, os.geteuid()):
                 raise ValueError(
-                    f"{path} can be written by others: chown {os.geteuid()} {path}; "
-                    f"chmod 600 {path}"
+                    f"{path} can be written by others: chown {os.geteuid()} {quoted}; "
+                    f"chmod 600 {quoted}"
                 )
             text = file.read(MAXIMUM_SECRET_BYTES).decode("utf-8")
     except UnicodeDecodeError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager, suppress
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -328,7 +329,7 @@ def _schema_cause(path: Path, content: bytes, error: Exception) -> str:
         found = f"not a tokenrelay token file ({str(error)[:120]})"
     return (
         f"{found}. It was left as it is. Put a copy back, or log in again (tokenrelay login); "
-        f"a file of another program: tokenrelay import {path}"
+        f"a file of another program: tokenrelay import {quote(str(path))}"
     )
 
 

@@ -8,6 +8,7 @@ import os
 import stat
 import time
 from contextlib import contextmanager, suppress
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from tokenrelay.sender.errors import VaultBusy, VaultError
@@ -47,11 +48,11 @@ def check_private(path: Path, status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise VaultError(path, "not a regular file: move it away, or set token_file elsewhere")
     if status.st_uid != user:
-        raise VaultError(path, f"belongs to user {status.st_uid}: chown {user} {path}")
+        raise VaultError(path, f"belongs to user {status.st_uid}: chown {user} {quote(str(path))}")
     if status.st_mode & 0o077:
         mode = stat.S_IMODE(status.st_mode)
         raise VaultError(
-            path, f"others may read or write it (mode {mode:04o}): chmod 600 {path}, "
+            path, f"others may read or write it (mode {mode:04o}): chmod 600 {quote(str(path))}, "
             "and log in again if anybody else uses this machine")  # fmt: skip
     if status.st_nlink > 1:
         raise VaultError(
@@ -75,7 +76,8 @@ def prepare_directory(path: Path) -> None:
             path, f"directory {directory} belongs to user {status.st_uid}: have it made yours, "
             "or set token_file elsewhere")  # fmt: skip
     if status.st_mode & 0o022 and not status.st_mode & stat.S_ISVTX:
-        raise VaultError(path, f"others may write in {directory}: chmod go-w {directory}")
+        cure = f"chmod go-w {quote(str(directory))}"
+        raise VaultError(path, f"others may write in {directory}: {cure}")
 
 
 @contextmanager
