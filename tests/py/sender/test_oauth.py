@@ -23,6 +23,8 @@ from tokenrelay.sender.tokens import Secret
 if TYPE_CHECKING:
     from pathlib import Path
 
+EVIL = {"issuer": "https://evil.example"}
+
 
 def refresh(url: str | None, folder: Path, token: str = "refresh-0", **changes: Any) -> Outcome:
     endpoint = TokenEndpoint(account(folder / "t.json", url, **changes))
@@ -177,13 +179,27 @@ def test_token_endpoint_is_discovered_once_through_the_issuer(
     assert endpoint.endpoints.revoke_url == f"{provider.origin}/revoke"
 
 
+def test_metadata_is_looked_for_at_the_second_place_whatever_the_first_answers(
+    provider: Provider, tmp_path: Path
+) -> None:
+    metadata = {"issuer": provider.origin, "token_endpoint": provider.token_url}
+    provider.script.extend([response(200, b"<html>"), response(200, metadata)])
+    assert refresh(None, tmp_path, issuer=provider.origin).kind is Kind.GRANTED
+
+
 @pytest.mark.parametrize(
     ("answers", "kind", "says"),
     [
         ([response(503, b""), response(503, b"")], Kind.UNDONE, "answers [503, 503]"),
         ([response(404, b""), response(404, b"")], Kind.MISCONFIGURED, "set token_url"),
-        ([response(200, b"<html>")], Kind.MISCONFIGURED, "no JSON object"),
-        ([response(200, {"issuer": "https://evil.example"})], Kind.MISCONFIGURED, "another issuer"),
+        (
+            [response(200, b"<html>"), response(404, b"")],
+            Kind.MISCONFIGURED,
+            "object; set token_url",
+        ),
+        ([response(200, b"<html>"), response(503, b"")], Kind.UNDONE, "answers [200, 503]"),
+        ([response(404, b""), response(200, EVIL)], Kind.MISCONFIGURED, "issuer, or set token_url"),
+        ([response(200, b"<html>"), response(200, EVIL)], Kind.MISCONFIGURED, "no JSON object"),
     ],
 )
 def test_failed_discovery_spends_nothing(
@@ -198,10 +214,11 @@ def test_failed_discovery_spends_nothing(
 
 def test_discovered_endpoint_must_be_safe_too(provider: Provider, tmp_path: Path) -> None:
     metadata = {"issuer": provider.origin, "token_endpoint": "http://example.com/token"}
-    provider.script.append(response(200, metadata))
+    provider.script.extend([response(200, metadata)] * 2)
     outcome = refresh(None, tmp_path, issuer=provider.origin)
     assert outcome.kind is Kind.MISCONFIGURED
     assert "token_endpoint must be https" in outcome.detail
+    assert outcome.detail.endswith("; set token_url")
 
 
 WITH_HTTPX = """

@@ -52,17 +52,25 @@ async def discover(account: Account, client_factory: ClientFactory) -> Endpoints
     NoAnswerError: it may pass. ValueError: what the issuer says cannot be used.
     """
     issuer = account.issuer or ""
-    statuses = []
+    statuses: list[int] = []
+    unusable: list[ValueError] = []
     for url in metadata_urls(issuer):
         answer = await exchange(
             "GET", url, headers={}, content=None,
             deadline=account.timeout, client_factory=client_factory,
         )  # fmt: skip
-        if answer.status == 200:
-            return _merge(account, _checked_metadata(issuer, url, answer))
         statuses.append(answer.status)
+        if answer.status != 200:
+            continue
+        try:
+            return _merge(account, _checked_metadata(issuer, url, answer))
+        except ValueError as error:
+            # Some answer every path alike; the metadata may be at the other one all the same.
+            unusable.append(error)
     if any(status == 429 or status >= 500 for status in statuses):
         raise NoAnswerError(f"discovery at {issuer}: answers {statuses}", sent=False)
+    if unusable:
+        raise unusable[0]
     raise ValueError(
         f"discovery at {issuer}: no metadata there (answers {statuses}); set token_url instead"
     )
@@ -71,10 +79,12 @@ async def discover(account: Account, client_factory: ClientFactory) -> Endpoints
 def _checked_metadata(issuer: str, url: str, answer: Answer) -> dict[str, Any]:
     metadata = parse_object(answer.body)
     if metadata is None:
-        raise ValueError(f"discovery at {url}: the answer is no JSON object")
+        raise ValueError(f"discovery at {url}: the answer is no JSON object; set token_url")
     # RFC 8414 §3.3: else one issuer could speak for another.
     if str(metadata.get("issuer", "")).rstrip("/") != issuer.rstrip("/"):
-        raise ValueError(f"discovery at {url}: it names another issuer; check the key issuer")
+        raise ValueError(
+            f"discovery at {url}: it names another issuer; check the key issuer, or set token_url"
+        )
     return metadata
 
 
@@ -82,14 +92,14 @@ def _merge(account: Account, metadata: dict[str, Any]) -> Endpoints:
     found: dict[str, str | None] = {}
     for key, name in METADATA_KEYS.items():
         own, offered = getattr(account, key), metadata.get(name)
-        found[key] = own or (_endpoint(name, offered) if offered is not None else None)
+        found[key] = own or (_endpoint(key, name, offered) if offered is not None else None)
     if found["token_url"] is None:
         raise ValueError(f"discovery at {account.issuer}: no token_endpoint; set token_url")
     return Endpoints(**found)
 
 
-def _endpoint(name: str, value: Any) -> str:
+def _endpoint(key: str, name: str, value: Any) -> str:
     try:
         return check_endpoint(str(value))
     except ValueError as error:
-        raise ValueError(f"discovery: {name} {error}") from None
+        raise ValueError(f"discovery: {name} {error}; set {key}") from None
