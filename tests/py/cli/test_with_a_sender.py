@@ -10,9 +10,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from support.host import write_private
 from support.programs import RECEIVE, TOKENRELAY, Program, Start, wait_for_tokens
+from tokenrelay.cli.takeover import tell_sender
+from tokenrelay.sender.config import load_config
+from tokenrelay.sender.tokens import TokenSet
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from support.command import Run
     from support.host import Host
     from support.provider import Provider, StartProvider
@@ -73,6 +79,39 @@ def test_the_sender_refreshes_when_asked_and_feeds_the_receiver(
     receiver.wait_for_event("token", serial=refreshed["serial"])
     assert refreshed["account"] == "main"
     assert provider.report()["refreshes"] == 2
+
+
+@pytest.fixture
+def other_config(sender: Program, host: Host) -> Path:
+    """A configuration whose account has the name of one that the sender serves, not its login."""
+    path, table = host.root / "other.toml", "[accounts.main]"
+    text = host.config.read_text()
+    own = f"{table}\ntoken_file = {json.dumps(str(host.root / 'other.json'))}"
+    write_private(path, text.replace(table, own))
+    return path
+
+
+@pytest.mark.parametrize("command", [["show"], ["show", "main"], ["refresh"]], ids=" ".join)
+def test_an_account_of_the_same_name_is_not_taken_for_the_senders(
+    other_config: Path, host: Host, provider: Provider, run: Run, command: list[str]
+) -> None:
+    refused = run("--config", str(other_config), *command, succeed=False)
+    assert refused.returncode == 3
+    assert refused.stdout == ""
+    assert str(host.token_file()) in refused.stderr
+    assert str(host.config) in refused.stderr
+    assert provider.report()["refreshes"] == 0
+
+
+def test_a_login_that_the_sender_does_not_serve_is_told_so(
+    other_config: Path, host: Host, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in host.variables.items():
+        monkeypatch.setenv(name, value)
+    token = TokenSet(access_token="other", expires_at=provider.expires_at, serial=1)
+    told = tell_sender(load_config(other_config).select("main"), token)
+    assert told.startswith("It is not served: the sender that runs")
+    assert provider.report()["refreshes"] == 0
 
 
 def test_status_tells_of_account_and_receiver(sender: Program, receiver: Program, run: Run) -> None:

@@ -268,4 +268,4 @@ def _report(account: Account, token: TokenSet) -> None:
             "The provider granted no refresh token: the login ends with this access token. Many "
             "want the scope offline_access, or access_type=offline in authorize_url."
         )
-    note(tell_sender(account.name, token))
+    note(tell_sender(account, token))

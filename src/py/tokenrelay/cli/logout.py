@@ -38,7 +38,7 @@ def logout(
     one = read_config(context, config).select(account)
     done = anyio.run(partial(_log_out, one, revoke=not local))
     if done.removed:
-        tell_sender_of_logout(one.name)
+        tell_sender_of_logout(one)
     _report(one, done, local=local)
 
 

@@ -9,7 +9,7 @@ import typer
 
 from tokenrelay.cli.options import AccountArgument, ConfigOption, JsonOption, read_config
 from tokenrelay.cli.output import duration, note, write, write_json
-from tokenrelay.cli.sender import ask
+from tokenrelay.cli.sender import ask_about
 
 if TYPE_CHECKING:
     from tokenrelay.sender.config import Account, Config
@@ -35,7 +35,7 @@ def refresh(
     """
     chosen = read_config(context, config)
     one = chosen.select(account)
-    reply = ask("refresh", account=one.name, timeout=one.timeout + PATIENCE_SECONDS)
+    reply = ask_about(one, "refresh", timeout=one.timeout + PATIENCE_SECONDS)
     if reply is None:
         reply = _refresh_here(chosen, one)
         note("No sender runs, so nobody was sent the new token. Start one: tokenrelay run")

@@ -10,7 +10,7 @@ import typer
 
 from tokenrelay.cli.options import AccountArgument, ConfigOption, JsonOption, read_config
 from tokenrelay.cli.output import duration, write, write_json
-from tokenrelay.cli.sender import ask
+from tokenrelay.cli.sender import ask, ask_about
 from tokenrelay.sender.errors import LoginNeeded, SenderError
 
 SHOWN = ("access_token", "expires_at", "serial", "scope", "grant_expires_at")
@@ -48,8 +48,11 @@ def show(
 def _find(
     context: typer.Context, option: Path | None, account: str | None
 ) -> tuple[str, dict[str, Any]]:
-    name = account or read_config(context, option).select(None).name
-    reply = ask("token", account=name)
+    if account is None or option or context.obj:
+        chosen = read_config(context, option).select(account)
+        name, reply = chosen.name, ask_about(chosen, "token")
+    else:
+        name, reply = account, ask("token", account=account)
     if reply is not None:
         return name, {key: reply.get(key) for key in SHOWN} | {"source": "sender"}
     from tokenrelay.sender.vault import Vault

@@ -102,6 +102,7 @@ def _read_account(account: Account) -> dict[str, Any]:
     plan = None if token is None else warnings.plan_for(account, token, end)
     return {
         "name": account.name,
+        "token_file": str(account.token_file),
         "phase": "no sender",
         "token": token and describe_token(token),
         "granted_at": None if token is None else token.granted_at,

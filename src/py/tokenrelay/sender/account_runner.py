@@ -197,6 +197,7 @@ class AccountRunner:
         state = self._refresher.state
         return {
             "name": self.name,
+            "token_file": str(self.account.token_file),
             "phase": state.phase,
             "token": None if state.token is None else describe_token(state.token),
             "granted_at": None if state.token is None else state.token.granted_at,
