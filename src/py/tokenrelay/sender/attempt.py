@@ -65,15 +65,11 @@ class Spender:
         the provider's grace. VaultError: the disk refused before anything was spent."""
         grace = self._account.rotation_grace
         earlier = pending_intent(transaction.journal, transaction.token)
-        # A gateway that goes on failing most likely hides no success; to ask it in bursts would
-        # be to press on it.
         still_failing = earlier is not None and earlier.age(self._clock) >= grace
         result = await self._try(transaction, serial_above)
         noticed = self._clock.boot()
-        for delay in burst_delays(grace):
+        for delay in burst_delays(grace, sparse=still_failing and result.outcome.failed):
             if result.outcome.kind is not Kind.AMBIGUOUS or result.outcome.retry_after:
-                break
-            if still_failing and result.outcome.failed:
                 break
             await self._sleep(delay)
             if self._clock.boot() - noticed >= grace:

@@ -23,6 +23,8 @@ FIRST_BACKOFF, LONGEST_BACKOFF, BACKOFF_JITTER = 1.0, 60.0, 0.2
 LONGEST_RETRY_AFTER = 86_400.0
 # After an answer was lost: the same token again at these times since the loss was noticed.
 BURST = (0.0, 0.2, 0.6, 1.4, 3.0, 6.0, 9.0)
+SPARSE_BURST = (3.0, 9.0)  # of a gateway that goes on failing, so most likely hides no success
+BURST_SECONDS = 10.0
 SHORTEST_DEADLINE = 2.0
 BUDGETS = ((600.0, 10), (3600.0, 30))
 FIRST_REQUEST_GAP, LONGEST_REQUEST_GAP = 60.0, 1800.0
@@ -109,9 +111,9 @@ def backoff(failures: int, chance: float) -> float:
     return base * (1 + BACKOFF_JITTER * (2 * chance - 1))
 
 
-def burst_delays(grace: float) -> tuple[float, ...]:
+def burst_delays(grace: float, *, sparse: bool = False) -> tuple[float, ...]:
     """Waits between the tries after a lost answer, within the provider's ``grace`` seconds."""
-    times = [at for at in BURST if at < grace]
+    times = [at for at in (SPARSE_BURST if sparse else BURST) if at < grace]
     return tuple(at - before for before, at in zip([0.0, *times], times, strict=False))
 
 
@@ -140,7 +142,7 @@ def budget_wait(requests: Sequence[float], now: float, refresh_age: float) -> fl
             wait = max(wait, recent[-limit] + span - now)
         elif left < limit / 2:
             gap = (recent[0] + span - recent[-1]) / (left + 1)
-            wait = max(wait, recent[-1] + gap - now)
+            wait = max(wait, recent[-1] + min(gap, refresh_age) - now)
     return wait
 
 

@@ -63,7 +63,8 @@ def failure(account: Account, spent: Spent) -> SenderError:
             )
     wait = outcome.retry_after
     if wait is None and outcome.kind is Kind.AMBIGUOUS:
-        wait = account.rotation_grace  # as long as it was just asked again and again
+        # As long as it was just asked again and again, while a grace that is longer still runs.
+        wait = min(account.rotation_grace, schedule.BURST_SECONDS)
     return RefreshFailed(f"{account.name}: {outcome.detail}", wait)
 
 
