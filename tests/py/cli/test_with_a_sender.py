@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from support.command import run_command
 from support.host import write_private
 from support.programs import RECEIVE, TOKENRELAY, Program, Start, wait_for_tokens
 from tokenrelay.cli.takeover import tell_sender
@@ -101,6 +102,15 @@ def test_an_account_of_the_same_name_is_not_taken_for_the_senders(
     assert str(host.token_file()) in refused.stderr
     assert str(host.config) in refused.stderr
     assert provider.report()["refreshes"] == 0
+
+
+def test_a_configuration_named_by_the_environment_is_meant_too(
+    other_config: Path, host: Host
+) -> None:
+    environment = {**host.environment, "TOKENRELAY_CONFIG": str(other_config)}
+    refused = run_command(environment, "show", "main", succeed=False)
+    assert refused.returncode == 3
+    assert refused.stdout == ""
 
 
 def test_a_login_that_the_sender_does_not_serve_is_told_so(

@@ -343,6 +343,62 @@ async def test_a_token_file_that_is_gone_for_a_while_is_taken_up_again(
     assert bench.tokens[-1] == "access-1"
 
 
+async def test_a_token_file_that_comes_back_with_the_same_times_is_taken_up_again(
+    bench: Bench, provider: Provider
+) -> None:
+    bench.vault.store(stored())
+    aside = bench.folder / "aside"
+    async with bench.running() as refresher:
+        await bench.pass_time(60)
+        bench.path.rename(aside)
+        with pytest.raises(LoginNeeded):
+            await refresher.refresh_now(reason="test")
+        aside.rename(bench.path)
+        await bench.pass_time(5)
+        assert bench.phase == "ok"
+
+
+async def test_a_login_without_a_refresh_token_is_served(bench: Bench, provider: Provider) -> None:
+    bench.vault.store(stored())
+    async with bench.running() as refresher:
+        await bench.pass_time(60)
+        bench.vault.store(stored(5, refresh_token=None, granted_at=NOW + 60))
+        await refresher.refresh_now(reason="login")
+        assert bench.phase == "ok"
+        assert bench.tokens == ["access-0", "access-5"]
+
+
+@pytest.mark.parametrize("hindrance", ["the file's lock", "the disk"])
+async def test_an_older_copy_is_replaced_as_soon_as_the_file_can_be_written(
+    bench: Bench, provider: Provider, monkeypatch: pytest.MonkeyPatch, hindrance: str
+) -> None:
+    bench.vault.store(stored())
+    copy = bench.folder / "copy"
+    copy.touch(0o600)
+    copy.write_bytes(bench.path.read_bytes())
+    async with bench.running():
+        await bench.pass_time(1510)
+        intent = Intent(fingerprint("refresh-1"), NOW, bench.clock.boot(), current_boot_id())
+        with Vault(bench.path).transaction() as transaction:
+            transaction.write_journal(transaction.journal.replace(intent=intent))
+            copy.rename(bench.path)
+            if hindrance == "the disk":
+                monkeypatch.setattr(os, "ftruncate", broken_disk)
+            else:
+                await bench.pass_time(90)
+        await bench.pass_time(90)
+        if hindrance == "the disk":
+            assert "not saved" in (bench.state.last_error or "")
+            monkeypatch.undo()
+            await bench.pass_time(60)
+        saved = bench.vault.load()
+        assert saved is not None
+        assert saved.refresh_token == "refresh-1"
+        assert bench.state.last_error is None
+        # What is known of attempts with that refresh token is known still.
+        assert bench.vault.load_journal().intent == intent
+
+
 @pytest.mark.parametrize("noticed_by", ["the next look", "a refresh"])
 async def test_an_older_copy_of_the_token_file_does_not_replace_the_newer_login(
     bench: Bench, provider: Provider, noticed_by: str
@@ -445,8 +501,34 @@ async def test_after_an_outage_the_provider_is_asked_within_minutes(
         provider.script.clear()
         await bench.pass_time(240)
         assert bench.tokens[-1] != "access-0"
-    bursts = 8 if answer == CLOSE else 1
-    assert asked <= 7 + bursts * 30 * max(1, minutes / 60)
+    burst = {OUTAGES["lost answers"]: 8, OUTAGES["gateway"]: 3}.get(answer, 1)
+    assert asked <= 7 + burst * 30 * max(1, minutes / 60)
+
+
+@pytest.mark.parametrize("grace", [60.0, 3600.0])
+async def test_a_long_grace_is_made_use_of(bench: Bench, provider: Provider, grace: float) -> None:
+    bench.vault.store(stored())
+    provider.script.extend([CLOSE] * 9)
+    async with bench.running(rotation_grace=grace):
+        await bench.pass_time(1525)
+    assert bench.tokens == ["access-0", "access-1"]
+
+
+async def test_a_gateway_that_hides_a_success_as_it_recovers_costs_no_login(
+    bench: Bench, provider: Provider
+) -> None:
+    bench.vault.store(stored())
+    provider.grace = True
+    async with bench.running():
+        await bench.pass_time(1460)
+        provider.script.extend([response(503, b"")] * 500)
+        await bench.pass_time(120)
+        provider.script.clear()
+        provider.script.append(response(504, b""))
+        provider.lose = 1  # the one behind the 504
+        await bench.pass_time(70)
+        assert bench.phase == "ok"
+        assert len(bench.tokens) == 2
 
 
 async def test_failing_provider_is_asked_no_more_than_the_budget_across_restarts(

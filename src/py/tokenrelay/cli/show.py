@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tokenrelay.cli.options import AccountArgument, ConfigOption, JsonOption, read_config
 from tokenrelay.cli.output import duration, write, write_json
 from tokenrelay.cli.sender import ask, ask_about
-from tokenrelay.sender.errors import LoginNeeded, SenderError
+from tokenrelay.sender.errors import CredentialsMissing, LoginNeeded, SenderError
+
+if TYPE_CHECKING:
+    from tokenrelay.sender.config import Account
 
 SHOWN = ("access_token", "expires_at", "serial", "scope", "grant_expires_at")
 
@@ -48,11 +52,11 @@ def show(
 def _find(
     context: typer.Context, option: Path | None, account: str | None
 ) -> tuple[str, dict[str, Any]]:
-    if account is None or option or context.obj:
-        chosen = read_config(context, option).select(account)
-        name, reply = chosen.name, ask_about(chosen, "token")
+    meant = _meant(context, option, account)
+    if meant is None:
+        name, reply = str(account), ask("token", account=account)
     else:
-        name, reply = account, ask("token", account=account)
+        name, reply = meant.name, ask_about(meant, "token")
     if reply is not None:
         return name, {key: reply.get(key) for key in SHOWN} | {"source": "sender"}
     from tokenrelay.sender.vault import Vault
@@ -63,3 +67,17 @@ def _find(
     if token is None:
         raise LoginNeeded.of(name, f"there is no token file {path}")
     return name, {key: getattr(token, key) for key in SHOWN} | {"source": "file"}
+
+
+def _meant(context: typer.Context, option: Path | None, account: str | None) -> Account | None:
+    """The account in the configuration; None where a name is all that is given: whoever runs a
+    sender may ask it for that without being able to read its configuration."""
+    named = option or context.obj
+    if account is not None and not named and "TOKENRELAY_CONFIG" not in os.environ:
+        return None
+    try:
+        return read_config(context, option).select(account)
+    except CredentialsMissing:
+        if named or account is None:
+            raise
+        return None

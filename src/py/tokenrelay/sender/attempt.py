@@ -19,7 +19,7 @@ from tokenrelay.sender.journal import (
     recoverable,
 )
 from tokenrelay.sender.oauth_response import Kind, Outcome, TokenResponse
-from tokenrelay.sender.schedule import burst_delays, deadline
+from tokenrelay.sender.schedule import BURST_SECONDS, burst_delays, deadline
 from tokenrelay.sender.tokens import TokenSet, fingerprint, next_serial
 
 if TYPE_CHECKING:
@@ -65,7 +65,8 @@ class Spender:
         the provider's grace. VaultError: the disk refused before anything was spent."""
         grace = self._account.rotation_grace
         earlier = pending_intent(transaction.journal, transaction.token)
-        still_failing = earlier is not None and earlier.age(self._clock) >= grace
+        first_burst = min(grace, BURST_SECONDS)
+        still_failing = earlier is not None and earlier.age(self._clock) >= first_burst
         result = await self._try(transaction, serial_above)
         noticed = self._clock.boot()
         for delay in burst_delays(grace, sparse=still_failing and result.outcome.failed):

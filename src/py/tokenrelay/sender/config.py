@@ -206,7 +206,7 @@ class _Reader:
         if self._raw.token_file is not None:
             return self._one("token_file", self._path)
         directory = checked(state_directory, self._env, "accounts", self._name, "token_file")
-        return directory / f"{self._name}.json"
+        return (directory / f"{self._name}.json").absolute()
 
     def _path(self, text: str) -> Path:
         return values.absolute_path(text, self._env)

@@ -33,16 +33,22 @@ class FileWatch:
         """Whether it was replaced, or may be usable by now."""
         # What kept it from being read may pass without a trace on the file itself.
         again = self.unusable and self._clock.boot() >= self._again_at
-        return again or self._vault.version() != self._version
+        version = self._vault.version()
+        return again or version != self._version or (self.missing and version is not None)
 
     def saw(self) -> None:
         """What stands there now is known."""
         self._version = self._vault.version()
 
+    def forget(self) -> None:
+        """What stands there now is to be looked at again."""
+        self._version = self
+
     def refuse(self, wait: float) -> None:
         """What stands there now cannot be used; to be looked at again after ``wait`` seconds."""
         self.saw()
         self.unusable, self._again_at = True, self._clock.boot() + wait
+        self.missing = False
 
     async def fetch_key(self) -> None:
         """Has the key at hand, where one is needed, so that nothing that follows waits for a

@@ -39,6 +39,7 @@ class InService:
         self._clock, self._random, self._log = clock, random, log
         self.token: TokenSet | None = None
         self.lease: Lease | None = None
+        self._stored_serial = 0  # a receiver may have raised the token's own
 
     @property
     def serial(self) -> int:
@@ -61,8 +62,8 @@ class InService:
             return None
         if own.refresh_token is None or stored.refresh_token is None:
             return None  # of a damaged file's last good copy, or after a logout
-        # Both: a receiver may have raised our serial, and another process's clock may be behind.
-        newer = own.issued_at > stored.issued_at and own.serial > stored.serial
+        # Both: the clock may have been set back between two refreshes.
+        newer = own.issued_at > stored.issued_at and self._stored_serial > stored.serial
         return own if newer else None
 
     def hold(self, stored: TokenSet) -> Lease:
@@ -78,7 +79,7 @@ class InService:
             refresh_every=self._account.refresh_every,
             chance=self._random.random(),
         )
-        self.token, self.lease = token, lease
+        self.token, self.lease, self._stored_serial = token, lease, stored.serial
         self._log.info("token in service", serial=token.serial, expires_at=token.expires_at)
         self._publish_valid()
         return lease

@@ -97,7 +97,7 @@ class Refresher:
         return RefresherState(
             token=self._held.token,
             phase="stopped" if self._running is False else self._phase,
-            last_error=self._last_error,
+            last_error=self._last_error or self._saver.trouble,
             last_refresh_at=self._last_refresh_at,
             next_refresh_at=None if wait is None else self._clock.wall() + max(0.0, wait),
             refreshes=self._refreshes,
@@ -230,8 +230,7 @@ class Refresher:
                 await self._file.fetch_key()
             if not self._busy.locked():
                 async with self._busy:
-                    self._read()
-                    await self._saver.put_back()
+                    await self._read()
         except VaultError as error:
             self._set_unusable(error)
 
@@ -247,27 +246,29 @@ class Refresher:
         if previous := self._vault.load_previous():
             self._held.hold(previous)
 
-    def _read(self) -> None:
+    async def _read(self) -> None:
         self._file.saw()
         stored = self._vault.load()
         if stored is None:
             cause = f"no token file {self._vault.path}"
             self._file.missing = True
             self._fail(str(LoginNeeded.of(self._account.name, cause)), "login_needed")
-        elif newer := self._newer_than(stored):
-            self._vault.keep(newer, instead_of=stored)
-            if self._file.unusable or self._file.missing:
-                self._adopt(newer)
+        elif newer := self._held.newer_than(stored):
+            await self._put_back(newer, stored)
+            return
         elif self._held.differs(stored) or self._file.unusable or self._file.missing:
             self._adopt(stored)
+        self._saver.trouble = None
 
-    def _newer_than(self, stored: TokenSet) -> TokenSet | None:
-        """The token in service, if somebody put an earlier file back: the refresh token there is
-        spent, and to send it could end the login."""
-        newer = self._held.newer_than(stored)
-        if newer:
-            self._log.warning("token file was an older copy: the token in service replaces it")
-        return newer
+    async def _put_back(self, newer: TokenSet, stored: TokenSet) -> None:
+        """Somebody put an earlier file back: the refresh token there is spent, and to send it could
+        end the login."""
+        await self._file.fetch_key()
+        if self._file.unusable or self._file.missing:
+            self._adopt(newer)
+        await self._saver.put_back(newer, instead_of=stored)
+        if self._saver.trouble:
+            self._file.forget()
 
     def _resume(self) -> None:
         """After a crash between request and answer the provider's grace may still run."""
@@ -321,8 +322,9 @@ class Refresher:
             if current is None:
                 self._file.missing = True
                 raise LoginNeeded.of(self._account.name, f"no token file {self._vault.path}")
-            if newer := self._newer_than(current):
-                await run_sync(transaction.commit, newer, limiter=self._turns.disk.answers)
+            if newer := self._held.newer_than(current):
+                await run_sync(transaction.put_back, newer, limiter=self._turns.disk.answers)
+                self._log.warning("token file was an older copy: the token in service replaced it")
                 current = newer
             if self._held.differs(current) and self._adopt_fresh(current):
                 return self._held.token or current
@@ -347,11 +349,14 @@ class Refresher:
 
     def _adopt_fresh(self, current: TokenSet) -> bool:
         """Another process refreshed, or somebody logged in: that token will do if it is not due.
-        One whose login was removed is served to its end, but is no answer to who asks for a new."""
+        After a logout the same one is served to its end, but is no answer to who asks for a new."""
+        own = self._held.token
+        logged_out = current.refresh_token is None and (
+            own is not None and own.access_token == current.access_token
+        )
         lease = self._adopt(current)
         self._file.saw()
-        can_go_on = current.refresh_token is not None
-        return can_go_on and lease.until_due(Instant.now(self._clock)) > 0
+        return not logged_out and lease.until_due(Instant.now(self._clock)) > 0
 
     def _check_allowed(self, transaction: Transaction, current: TokenSet, forced: bool) -> None:
         """Raises where a request would be pointless, or too much."""

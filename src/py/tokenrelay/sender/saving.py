@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from tokenrelay.sender.clock import Sleep
+    from tokenrelay.sender.tokens import TokenSet
     from tokenrelay.sender.turns import DiskTurns
     from tokenrelay.sender.vault import Transaction, Vault
 
@@ -33,6 +34,8 @@ class Saver:
     ) -> None:
         self._account, self._vault, self._disk = account, vault, disk
         self._sleep, self._log = sleep, log
+        self.trouble: str | None = None
+        """Why an older copy of the token file could not be replaced when that was tried last."""
 
     async def again(self, transaction: Transaction) -> VaultError | None:
         """Waits a second, tries, and returns why it was in vain."""
@@ -44,15 +47,18 @@ class Saver:
         self._log.info("token saved after all")
         return None
 
-    async def put_back(self) -> None:
-        """Tries to save what the token file should hold instead of what it does, if there is such
-        a token; whoever holds the file's lock comes first."""
-        if not self._vault.unsaved:
-            return
+    async def put_back(self, token: TokenSet, *, instead_of: TokenSet) -> None:
+        """Stores the newer token where an older copy of the file is; else there is `trouble`."""
+        put_back = partial(self._vault.put_back, token, instead_of=instead_of)
         try:
-            await run_sync(partial(self._vault.save_unsaved, timeout=0), limiter=self._disk.answers)
+            await run_sync(put_back, limiter=self._disk.answers)
         except VaultError as error:
-            self._log.error("token not saved", error=str(error))
+            if self.trouble is None:
+                self._log.error("token not saved", error=str(error))
+            self.trouble = f"token not saved: {error}"
+        else:
+            self.trouble = None
+            self._log.warning("token file was an older copy: the token in service replaced it")
 
     async def last(self) -> None:
         """Tries what can be tried before this process ends; the log says how it went."""

@@ -68,7 +68,8 @@ class Vault:
         self.path: Path = path
         self._seal = seal
         self._token_url, self._client_id, self._wall = token_url, client_id, wall
-        self._unsaved: tuple[TokenSet | None, TokenSet] | None = None
+        # What is stored, what the disk refused to store in its place, and whether that is new.
+        self._unsaved: tuple[TokenSet | None, TokenSet, bool] | None = None
         self._lock, self._journal, self._previous = (
             path.with_name(path.name + suffix) for suffix in (".lock", ".journal", ".prev")
         )
@@ -156,16 +157,18 @@ class Vault:
         """Whether a new token is in memory alone: the disk refused it, or is just taking it."""
         return self._unsaved is not None
 
-    def keep(self, token: TokenSet, *, instead_of: TokenSet) -> None:
-        """``instead_of`` is stored, its refresh token spent: ``token``, of the same login, is to be
-        saved in its place, by `save_unsaved` or whatever comes first."""
-        self._unsaved = instead_of, token
+    def put_back(self, token: TokenSet, *, instead_of: TokenSet) -> None:
+        """Stores ``token`` once more, where an older copy of the file is now. VaultError: it cannot
+        be done now."""
+        with self.transaction(timeout=0) as transaction:
+            if transaction.unsaved or transaction.current == instead_of:
+                transaction.put_back(token)
 
     def save_unsaved(self, *, timeout: float = DEFAULT_LOCK_TIMEOUT) -> None:
         """Tries once more to store it; VaultError, or VaultBusy, where that failed again."""
         with self.transaction(timeout=timeout) as transaction:
-            if transaction.unsaved:
-                transaction.commit(transaction.token)
+            if transaction.unsaved and self._unsaved:
+                transaction.replace(transaction.token, new=self._unsaved[2])
 
     @contextmanager
     def transaction(self, *, timeout: float = DEFAULT_LOCK_TIMEOUT) -> Iterator[Transaction]:
@@ -194,7 +197,7 @@ class Vault:
             self._unsaved = None  # a login stored meanwhile wins
         else:
             with suppress(VaultError):
-                transaction.commit(unsaved[1])
+                transaction.replace(unsaved[1], new=unsaved[2])
         return transaction
 
     def _bound(self, token: TokenSet) -> TokenSet:
@@ -278,20 +281,31 @@ class Transaction:
         ``unsaved`` is true: keep the lock and commit again. The vault remembers the token, so
         that the spent one on file is not taken for good by a later transaction.
         """
-        self.current, self.unsaved = token, True
-        self._vault._unsaved = self._stored, token
-        prepared, self._prepared = self._prepared, None
-        if prepared is None:
-            prepared = files.PreparedFile(self._vault.path)
-        prepared.commit(self._vault._encode(token))
-        self.unsaved, self._stored, self._vault._unsaved = False, token, None
-        self._settle(token)
+        self.replace(token, new=True)
+
+    def put_back(self, token: TokenSet) -> None:
+        """As `commit`, of a token that was stored before: what is known of attempts with its
+        refresh token stays so."""
+        self.replace(token, new=False)
 
     def discard(self) -> None:
         """Gives back what `prepare` reserved."""
         if self._prepared is not None:
             self._prepared.discard()
             self._prepared = None
+
+    def replace(self, token: TokenSet, *, new: bool) -> None:
+        """`commit` of a ``new`` token, or `put_back`."""
+        self.current, self.unsaved = token, True
+        self._vault._unsaved = self._stored, token, new
+        content = self._vault._encode(token)
+        prepared, self._prepared = self._prepared, None
+        if prepared is None:
+            prepared = files.PreparedFile(self._vault.path)
+        prepared.commit(content)
+        self.unsaved, self._stored, self._vault._unsaved = False, token, None
+        if new:
+            self._settle(token)
 
     def _settle(self, token: TokenSet) -> None:
         # The login is safe by now; what these files lose costs nothing but comfort.
