@@ -661,6 +661,20 @@ async def test_start_after_a_crash_asks_again_within_the_grace(
     assert bench.tokens == ["access-0", "access-2"]
 
 
+async def test_an_answer_lost_in_a_crash_does_not_wait_for_the_budget(
+    bench: Bench, provider: Provider
+) -> None:
+    bench.vault.store(stored())
+    provider.generation, provider.grace = 1, True
+    intent = Intent(fingerprint("refresh-0"), NOW - 2, bench.clock.boot() - 2, current_boot_id())
+    requests = tuple(NOW - 2.0 - number for number in range(9))
+    with bench.vault.transaction() as transaction:
+        transaction.write_journal(Journal(intent=intent, requests=requests))
+    async with bench.running():
+        await bench.pass_time(1)
+    assert bench.tokens == ["access-0", "access-2"]
+
+
 @pytest.mark.parametrize("jump", [3600.0, 315_360_000.0])
 async def test_clock_set_forward_causes_one_refresh(
     bench: Bench, provider: Provider, jump: float

@@ -364,7 +364,10 @@ class Refresher:
         pause = journal.pause.left(self._clock) if journal.pause else 0.0
         error = verdict.never_allowed(self._account, current, pause)
         if error is None and self._held.lease is not None and not forced:
-            error = verdict.not_by_itself(self._account, journal, current, self._held.lease, now)
+            error = verdict.not_by_itself(
+                self._account, journal, current, self._held.lease, now,
+                urgent=self._recoverable(journal, current),
+            )  # fmt: skip
         if error is not None:
             raise error
 

@@ -30,14 +30,21 @@ def never_allowed(account: Account, token: TokenSet, pause: float) -> SenderErro
 
 
 def not_by_itself(
-    account: Account, journal: Journal, token: TokenSet, lease: Lease, now: Instant
+    account: Account,
+    journal: Journal,
+    token: TokenSet,
+    lease: Lease,
+    now: Instant,
+    *,
+    urgent: bool,
 ) -> SenderError | None:
-    """Why the sender does not refresh ``token`` now of its own accord."""
+    """Why the sender does not refresh ``token`` now of its own accord. ``urgent``: an answer was
+    lost that can still be asked for again, but only for seconds."""
     refusal = journal.refusal
     if refusal and refusal.fingerprint == fingerprint(token.refresh_token or ""):
         return refused(account, refusal.detail, lost=refusal.lost_rotation)
     age = schedule.refresh_age(lease.lifetime, account.refresh_every, 0.0)
-    if wait := schedule.budget_wait(journal.requests, now.wall, age):
+    if not urgent and (wait := schedule.budget_wait(journal.requests, now.wall, age)):
         return RefreshFailed(f"{account.name}: asked often enough; pausing {wait:.0f} s", wait)
     wait = lease.until_last_tenth(now)
     if wait > 0 and not account.rotation_grace and pending_intent(journal, token):
