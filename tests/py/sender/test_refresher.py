@@ -94,6 +94,13 @@ class Bench:
         with anyio.fail_after(20):
             await self._passed.wait()
 
+    def copy_file(self) -> Path:
+        """Return a private copy of the token file as it is, on its file system."""
+        copy = self.folder / "copy"
+        copy.touch(0o600)
+        copy.write_bytes(self.path.read_bytes())
+        return copy
+
     async def until(self, condition: Callable[[], bool]) -> None:
         with anyio.fail_after(20):
             while not condition():
@@ -373,9 +380,7 @@ async def test_an_older_copy_is_replaced_as_soon_as_the_file_can_be_written(
     bench: Bench, provider: Provider, monkeypatch: pytest.MonkeyPatch, hindrance: str
 ) -> None:
     bench.vault.store(stored())
-    copy = bench.folder / "copy"
-    copy.touch(0o600)
-    copy.write_bytes(bench.path.read_bytes())
+    copy = bench.copy_file()
     async with bench.running():
         await bench.pass_time(1510)
         intent = Intent(fingerprint("refresh-1"), NOW, bench.clock.boot(), current_boot_id())
@@ -404,9 +409,7 @@ async def test_an_older_copy_of_the_token_file_does_not_replace_the_newer_login(
     bench: Bench, provider: Provider, noticed_by: str
 ) -> None:
     bench.vault.store(stored())
-    copy = bench.folder / "copy"
-    copy.touch(0o600)
-    copy.write_bytes(bench.path.read_bytes())
+    copy = bench.copy_file()
     async with bench.running() as refresher:
         await bench.pass_time(1510)
         assert bench.tokens == ["access-0", "access-1"]

@@ -24,7 +24,7 @@ LONGEST_RETRY_AFTER = 86_400.0
 # After an answer was lost: the same token again at these times since the loss was noticed.
 BURST = (0.0, 0.2, 0.6, 1.4, 3.0, 6.0, 9.0)
 SPARSE_BURST = (3.0, 9.0)  # of a gateway that goes on failing, so most likely hides no success
-BURST_SECONDS = 10.0
+BURST_SECONDS = 10.0  # how long either goes on, and the wait for the next attempt after it
 SHORTEST_DEADLINE = 2.0
 BUDGETS = ((600.0, 10), (3600.0, 30))
 FIRST_REQUEST_GAP, LONGEST_REQUEST_GAP = 60.0, 1800.0
@@ -112,7 +112,8 @@ def backoff(failures: int, chance: float) -> float:
 
 
 def burst_delays(grace: float, *, sparse: bool = False) -> tuple[float, ...]:
-    """Waits between the tries after a lost answer, within the provider's ``grace`` seconds."""
+    """Waits in seconds between the tries after a lost answer, within the provider's ``grace``
+    seconds; ``sparse``: of a gateway that has failed for longer than a burst."""
     times = [at for at in (SPARSE_BURST if sparse else BURST) if at < grace]
     return tuple(at - before for before, at in zip([0.0, *times], times, strict=False))
 
