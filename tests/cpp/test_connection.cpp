@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <vector>
 
 #include "mapping.hpp"
 #include "receiver_fixture.hpp"
@@ -116,6 +117,46 @@ TEST(a_frame_not_complete_after_two_seconds_is_refused) {
     CHECK(!idle.readable());  // waits for ever before a frame's first byte
     CHECK_EQUAL(idle.ask(frame(1)), accepted(1));
     CHECK_EQUAL(fixture.receiver.stats().refused[static_cast<std::size_t>(Refusal::timeout)], 1U);
+}
+
+TEST(a_sender_that_has_delivered_must_complete_its_frames_too) {
+    Fixture fixture;
+    Peer peer(fixture.path());
+    Peer other(fixture.path());
+    CHECK_EQUAL(peer.ask(frame(1)), accepted(1));
+    CHECK(peer.send("{"));
+    CHECK_EQUAL(other.ask(frame(2)), accepted(2));
+    CHECK(refused_as(peer.line().value_or(""), "timeout"));
+    CHECK(peer.ended());
+    CHECK_EQUAL(other.ask(frame(3)), accepted(3));
+}
+
+TEST(senders_may_take_turns) {
+    Fixture fixture;
+    std::vector<Peer> peers;
+    for (int i = 0; i < 3; ++i) peers.emplace_back(fixture.path());
+    for (int i = 1; i <= 300; ++i) {
+        CHECK_EQUAL(peers[static_cast<std::size_t>(i * i % 3)].ask(frame(i)), accepted(i));
+    }
+    peers.pop_back();
+    for (int i = 301; i <= 400; ++i) {
+        CHECK_EQUAL(peers[static_cast<std::size_t>(i % 2)].ask(frame(i)), accepted(i));
+    }
+}
+
+// One that has delivered may be attended: a thread sleeps in its recv(2).
+TEST(a_sender_that_reads_no_requests_is_dropped) {
+    Fixture fixture;
+    Peer deaf(fixture.path());
+    CHECK_EQUAL(deaf.ask(frame(1)), accepted(1));
+    std::uint64_t asked = 0;
+    while (fixture.receiver.stats().connections == 1) {
+        fixture.receiver.request_refresh(*fixture.receiver.current());
+        ++asked;
+        CHECK(eventually([&] { return fixture.receiver.stats().refresh_requests == asked; }));
+    }
+    CHECK(asked > 10);
+    CHECK_EQUAL(Peer(fixture.path()).ask(frame(2)), accepted(2));
 }
 
 TEST(a_peer_that_never_reads_is_dropped_and_disturbs_nobody) {

@@ -155,7 +155,7 @@ TEST(nothing_is_closed_while_the_process_forks) {
     Fixture fixture;
     const std::string path = fixture.directory / "s";
     CHECK(!fixture.listener.start(Place(fixture.directory), nullptr));
-    CHECK(check::eventually([] { return receiver_threads() == 1; }));  // it names itself
+    CHECK(check::eventually([] { return receiver_threads() == 2; }));  // they name themselves
     fixture.listener.ask_to_stop();
     CHECK(check::eventually([] { return receiver_threads() == 0; }));
     std::atomic<pid_t> id{0};
@@ -175,17 +175,20 @@ TEST(nothing_is_closed_while_the_process_forks) {
 }
 
 // Its next frame is there before the one at hand is answered: with or without a follow-up, there is
-// no round that finds nothing to read.
-TEST(a_sender_without_a_pause_keeps_a_spinning_thread_from_nothing) {
-    for (const bool followed : {false, true}) {
-        Fixture fixture({.busy_poll = kMinute});
+// no round that finds nothing to read, and a thread that attends it does not sleep.
+TEST(a_sender_without_a_pause_keeps_the_others_from_nothing) {
+    using Mode = std::pair<std::int64_t, bool>;  // busy_poll, whether there is a follow-up
+    for (const auto& [busy_poll, followed] :
+         {Mode{0, false}, Mode{0, true}, Mode{kMinute, false}, Mode{kMinute, true}}) {
+        Fixture fixture({.busy_poll = busy_poll});
         fixture.slow.go_on.set_value();
         const std::string path = fixture.directory / "s";
         Peer busy;
-        fixture.store.callbacks().add([&busy](const Token& token) {
+        std::atomic<bool> stopping{false};
+        fixture.store.callbacks().add([&](const Token& token) {
             char answer[256];
             static_cast<void>(recv(busy.fd(), answer, sizeof answer, MSG_DONTWAIT));
-            CHECK(busy.send(frame(static_cast<int>(*token.serial()) + 1)));
+            CHECK(busy.send(frame(static_cast<int>(*token.serial()) + 1)) || stopping);
         });
         CHECK(
             !fixture.listener.start(Place(fixture.directory), followed ? &fixture.slow : nullptr));
@@ -194,6 +197,7 @@ TEST(a_sender_without_a_pause_keeps_a_spinning_thread_from_nothing) {
         CHECK(Peer(path).ask("{}\n").starts_with("{\"ok\":false"));
         unlink(path.c_str());
         CHECK(check::eventually([&] { return Peer(path).connected(); }));
+        stopping = true;
         fixture.listener.ask_to_stop();
         CHECK(fixture.listener.join(-1));
     }
@@ -221,7 +225,22 @@ TEST(a_running_listener_can_be_given_a_follow_up) {
     fixture.slow.go_on.set_value();
     fixture.listener.ask_to_stop();
     CHECK(fixture.listener.join(-1));
-    CHECK_EQUAL(fixture.slow.leaves.load(), 2);
+    CHECK_EQUAL(fixture.slow.leaves.load(), 3);
+}
+
+// Not even the thread that slept at the sender when there was no follow-up yet.
+TEST(a_follow_up_given_later_holds_up_nobody_either) {
+    Fixture fixture;
+    CHECK(!fixture.listener.start(Place(fixture.directory), nullptr));
+    Peer peer(fixture.directory / "s");
+    CHECK_EQUAL(peer.ask(frame(1)), R"({"ok":true,"generation":1})");
+    CHECK(!fixture.listener.follow(fixture.slow));
+    fixture.slow.entered.get_future().wait();
+    for (int i = 2; i < 20; ++i) {
+        CHECK_EQUAL(peer.ask(frame(i)), "{\"ok\":true,\"generation\":" + std::to_string(i) + "}");
+        CHECK(Peer(fixture.directory / "s").ask("{}\n").starts_with("{\"ok\":false"));
+    }
+    fixture.slow.go_on.set_value();
 }
 
 TEST(a_listener_that_stops_takes_no_follow_up) {

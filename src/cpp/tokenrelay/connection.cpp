@@ -14,7 +14,6 @@ namespace {
 
 constexpr std::int64_t kOverrun = 1'000'000;  // ns
 constexpr int kReadsPerEvent = 8;  // then the other connections have their turn
-constexpr int kRecvFlags = MSG_DONTWAIT;
 constexpr int kSendFlags = MSG_DONTWAIT | MSG_NOSIGNAL;
 
 static_assert(TokenSlot::kBytes >= LineBuffer::kStorage);
@@ -33,26 +32,45 @@ bool Connection::settle(const Service& service, std::uint32_t place) noexcept {
 void Connection::open(UniqueFd fd, std::uint64_t order) noexcept {
     fd_ = std::move(fd);
     order_ = order;
-    frame_began_ = 0;
+    frame_began_ = called_back_at_ = 0;
     delivered_ = sent_serial_ = false;
     unsent_ = 0;
     ++use_;
     Counters::add(service_->counters.connections);
-    if (watch(0)) return;
+    if (watch()) return;
     Counters::add(service_->counters.accept_failures);
     close();
 }
 
 void Connection::close() noexcept {
     if (!fd_) return;
+    if (attended_) {
+        shutdown(fd_.get(), SHUT_RDWR);
+        return;
+    }
     fd_.reset();
     input_.reset();
     Counters::add(service_->counters.connections, -1ULL);
 }
 
-bool Connection::watch(std::uint32_t more_events) noexcept {
+bool Connection::watch() noexcept {
+    std::uint32_t events = EPOLLET;
+    if (!attended_) events |= EPOLLIN | EPOLLRDHUP;
+    if (unsent_ != 0) events |= EPOLLOUT;
     return service_->events.watch(fd_.get(), static_cast<std::uint64_t>(use_) << 32 | place_,
-                                  EPOLLIN | EPOLLRDHUP | EPOLLET | more_events);
+                                  events);
+}
+
+bool Connection::attend() noexcept {
+    if (!fd_ || !delivered_ || frame_began_ != 0) return false;
+    attended_ = true;
+    watch();
+    return true;
+}
+
+void Connection::leave() noexcept {
+    attended_ = false;
+    if (fd_) watch();  // reports what has come meanwhile
 }
 
 // --- from the sender --------------------------------------------------------------------------
@@ -60,7 +78,7 @@ bool Connection::watch(std::uint32_t more_events) noexcept {
 void Connection::serve(std::uint32_t use, std::uint32_t events) noexcept {
     if (!fd_ || use != use_) return;
     if ((events & EPOLLOUT) && !flush()) return close();
-    if (events & ~static_cast<std::uint32_t>(EPOLLOUT)) {
+    if (!attended_ && (events & ~static_cast<std::uint32_t>(EPOLLOUT))) {
         read((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0);
     }
 }
@@ -69,22 +87,43 @@ void Connection::serve(std::uint32_t use, std::uint32_t events) noexcept {
 bool Connection::read(bool to_the_end) noexcept {
     for (int reads = 0; reads < kReadsPerEvent; ++reads) {
         const auto space = input_.space();
-        const ssize_t size = direct::recv(fd_.get(), space, kRecvFlags);
-        if (size < 0 && errno == EINTR) continue;
-        if (size < 0 && errno == EAGAIN) return reads > 0;
-        if (size > 0) input_.received(static_cast<std::size_t>(size));
-        // ECONNRESET: the peer has closed without reading all its answers, which are its own concern.
-        const bool at_end = size == 0 || (size < 0 && errno == ECONNRESET);
-        const std::int64_t read_at = clock_ns(CLOCK_BOOTTIME);
-        if (serve_lines(read_at, at_end) == After::close || size <= 0) {
+        const ssize_t size = receive(space, MSG_DONTWAIT);
+        if (size == -EAGAIN) return reads > 0;
+        if (serve_bytes(size, clock_ns(CLOCK_BOOTTIME)) == After::close) {
             close();
             return true;
         }
         if (!to_the_end && static_cast<std::size_t>(size) < space.size()) return true;
     }
     // More may wait: have it reported again, behind the others.
-    watch(unsent_ == 0 ? 0U : EPOLLOUT);
+    watch();
     return true;
+}
+
+void Connection::serve_attended(ssize_t received, std::int64_t read_at) noexcept {
+    if (serve_bytes(received, read_at) == After::close) {
+        attended_ = false;
+        close();
+    } else if (frame_began_ != 0) {
+        leave();
+    }
+}
+
+// The size, 0 at the end; negative: an error number.
+ssize_t Connection::receive(std::span<char> space, int flags) const noexcept {
+    for (;;) {
+        const ssize_t size = direct::recv(fd_.get(), space, flags);
+        if (size >= 0) return size;
+        if (errno != EINTR) return -errno;
+    }
+}
+
+Connection::After Connection::serve_bytes(ssize_t received, std::int64_t read_at) noexcept {
+    if (received > 0) input_.received(static_cast<std::size_t>(received));
+    // ECONNRESET: the peer has closed without reading all its answers, which are its own concern.
+    const bool at_end = received == 0 || received == -ECONNRESET;
+    const After after = serve_lines(read_at, at_end);
+    return received > 0 ? after : After::close;
 }
 
 Connection::After Connection::serve_lines(std::int64_t read_at, bool at_end) noexcept {
@@ -242,11 +281,12 @@ bool Connection::send_answer(std::string_view answer) noexcept {
         if (sent == static_cast<ssize_t>(answer.size())) return true;
         if (sent < 0) return false;
         answer.remove_prefix(static_cast<std::size_t>(sent));
-        watch(EPOLLOUT);
     }
     if (answer.size() > output_.size() - unsent_) return false;
     std::memcpy(output_.data() + unsent_, answer.data(), answer.size());
+    const bool first = unsent_ == 0;
     unsent_ += answer.size();
+    if (first) watch();
     return true;
 }
 

@@ -38,9 +38,9 @@ public:
     // Once, before all else. False if the kernel had no memory for the frames.
     bool settle(const Service& service, std::uint32_t place) noexcept;
 
-    // Closes it at once where the kernel cannot report its events.
+    // `fd` blocks. Closes it at once where the kernel cannot report its events.
     void open(UniqueFd fd, std::uint64_t order) noexcept;
-    // Idempotent.
+    // Where a thread attends it, that one is woken to close it. Idempotent.
     void close() noexcept;
     // In a forked child: only closes the descriptor.
     void abandon() noexcept { fd_.reset(); }
@@ -50,12 +50,28 @@ public:
     std::uint64_t order() const noexcept { return order_; }
     // A frame of it was taken.
     bool delivered() const noexcept { return delivered_; }
+    // CLOCK_BOOTTIME ns; when the last callbacks had returned; 0: none ran.
+    std::int64_t called_back_at() const noexcept { return called_back_at_; }
 
     // An event (epoll_ctl(2)) of the place's connection number `use`; nothing if that one is closed.
     void serve(std::uint32_t use, std::uint32_t events) noexcept;
     // Reads and serves what is there, up to a few reads; until nothing is left where `to_the_end`.
     // True if bytes or the end came.
     bool read(bool to_the_end) noexcept;
+
+    // Between frames one thread may attend the connection: sleep in its recv(2), not in epoll_wait(2),
+    // and so wake with the bytes in hand. Until it leaves nobody else reads, and no event tells of
+    // bytes. False, and not attended, if the connection is closed, has not delivered, or is amid a
+    // frame, whose deadline others keep.
+    bool attend() noexcept;
+    void leave() noexcept;
+    bool is_attended() const noexcept { return attended_; }
+    // By the thread that attends, and without the leader's lock: blocks until there are bytes, the end
+    // or close(). For serve_attended(), which is the leader's, with the time (CLOCK_BOOTTIME, ns).
+    // That one leaves where attend() would have refused.
+    ssize_t wait_for_bytes() noexcept { return receive(input_.space(), 0); }
+    void serve_attended(ssize_t received, std::int64_t read_at) noexcept;
+
     // Asks for a newer token than that of `serial`, if it has delivered serials.
     void request_refresh(std::int64_t serial) noexcept;
     // Refuses a frame that is not complete in time.
@@ -67,6 +83,8 @@ public:
 private:
     enum class After : std::uint8_t { keep, close };
 
+    ssize_t receive(std::span<char> space, int flags) const noexcept;
+    After serve_bytes(ssize_t received, std::int64_t read_at) noexcept;
     After serve_lines(std::int64_t read_at, bool at_end) noexcept;
     After serve_line(std::span<char> line, std::int64_t read_at) noexcept;
     // False as send_answer().
@@ -81,7 +99,7 @@ private:
     ssize_t transmit(std::string_view bytes) const noexcept;
     bool send_answer(std::string_view answer) noexcept;
     bool flush() noexcept;
-    bool watch(std::uint32_t more_events) noexcept;
+    bool watch() noexcept;
 
     const Service* service_ = nullptr;
     UniqueFd fd_;
@@ -92,7 +110,8 @@ private:
     std::uint32_t use_ = 0;  // counts the connections that had this place
     std::uint64_t order_ = 0;
     std::int64_t frame_began_ = 0;  // CLOCK_BOOTTIME ns; 0: no partial frame
-    std::int64_t called_back_at_ = 0;  // CLOCK_BOOTTIME ns; when the last callbacks had returned
+    std::int64_t called_back_at_ = 0;
+    bool attended_ = false;
     bool delivered_ = false;
     bool sent_serial_ = false;
     std::size_t unsent_ = 0;  // bytes in `output_` that the peer has not taken

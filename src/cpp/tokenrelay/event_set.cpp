@@ -34,8 +34,8 @@ bool EventSet::watch(int fd, std::uint64_t key, std::uint32_t events) noexcept {
     epoll_event event{};
     event.events = events;
     event.data.u64 = key;
-    if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) == 0) return true;
-    return errno == EEXIST && epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, fd, &event) == 0;
+    if (epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, fd, &event) == 0) return true;
+    return errno == ENOENT && epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) == 0;
 }
 
 void EventSet::wake_at(std::int64_t at) noexcept {

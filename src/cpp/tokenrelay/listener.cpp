@@ -54,7 +54,8 @@ Error Listener::start(const SocketPlace& place, FollowUp* follow_up) {
     follow_up_ = follow_up;
     noted_generation_ = store_.generation();
     reclaim();  // what a listener before this one has left, or a parent; no thread leads yet
-    if (!threads_.start() || (follow_up && !threads_.start())) {
+    const bool two = busy_poll_ == 0 || follow_up;
+    if (!threads_.start() || (two && !threads_.start())) {
         return system_error(EAGAIN, "cannot start the receiver's thread", kMoreThreads);
     }
     return {};
@@ -63,7 +64,7 @@ Error Listener::start(const SocketPlace& place, FollowUp* follow_up) {
 Error Listener::follow(FollowUp& follow_up) {
     const std::scoped_lock lock(threads_mutex_);
     if (stopping_.load(std::memory_order_acquire) || follow_up_.load()) return {};
-    // First the thread: with one alone, a follow-up that blocks would end reception.
+    // First the thread: one may sleep at a sender, one be kept by the follow-up.
     if (!threads_.start()) {
         return system_error(EAGAIN, "cannot start the receiver's second thread", kMoreThreads);
     }
@@ -120,6 +121,7 @@ void Listener::run() noexcept {
     while (!stopping_.load(std::memory_order_acquire)) {
         if (busy_poll_ == 0) {
             wait_and_serve();
+            attend();
         } else {
             take_turn();
         }
@@ -127,6 +129,7 @@ void Listener::run() noexcept {
             threads_.with_program_mask([this] { follow_up_.load()->run(); });
         }
     }
+    if (!abandoned_) wake_attendant();
     if (FollowUp* follow_up = follow_up_.load()) follow_up->leave();
 }
 
@@ -157,6 +160,30 @@ void Listener::wait_and_serve() noexcept {
         serve_event(event.data.u64, event.events);
     }
     end_round();
+}
+
+// Sleeps at the sender that delivered last, while the other thread waits for all else. Not where a
+// follow-up may keep that one.
+void Listener::attend() noexcept {
+    if (follow_up_.load()) return;
+    lead();
+    Connection* const sender =
+        stopping_.load(std::memory_order_relaxed) ? nullptr : senders_.attend();
+    hand_over();
+    while (sender && sender->is_attended()) {
+        const ssize_t received = sender->wait_for_bytes();
+        const std::int64_t read_at = clock_ns(CLOCK_BOOTTIME);
+        lead();
+        sender->serve_attended(received, read_at);
+        if (sender->is_attended() && (follow_up_.load() || stopping_.load())) sender->leave();
+        end_round();
+    }
+}
+
+void Listener::wake_attendant() noexcept {
+    lead();
+    senders_.end_attended();
+    hand_over();
 }
 
 // One thread alone spins. It gives the turn to the other one before it runs a follow-up.

@@ -1,13 +1,20 @@
 // Listener: the receiver's threads: which of them waits, which serves, which runs a follow-up. What
 // they serve is in senders.hpp (connections and their frames) and socket_keeper.hpp.
 //
-// One thread is enough for native callbacks. With a FollowUp (Python callbacks, which may block)
-// there are two, as leader and followers (D. Schmidt et al., "Leader/Followers", PLoP 2000): both
-// wait on the same epoll, whichever wakes works on the frame under the leader's lock, lets go of it
-// and only then runs the follow-up, while the other goes on receiving. No hand-over is needed:
-// epoll wakes the thread that began to wait last, so the busy one is simply not there.
-// Descriptors are edge-triggered, so that one event wakes one thread. With busy_poll they take turns
-// instead: one spins, the other sleeps until the first has a follow-up to run.
+// There are two threads, as leader and followers (D. Schmidt et al., "Leader/Followers", PLoP 2000):
+// whichever wakes works on what came under the leader's lock.
+//
+// Without a FollowUp one of them sleeps in the recv(2) of the sender that delivered last, and has the
+// next frame when it wakes, while the other waits in epoll for all else. epoll_wait(2) in between is
+// a second system call on the frame's way, with cold code after half an hour of sleep.
+//
+// With a FollowUp (Python callbacks, which may block) both wait on the same epoll. Whichever wakes
+// lets go of the lock and only then runs the follow-up, while the other goes on receiving. No
+// hand-over is needed: epoll wakes the thread that began to wait last, so the busy one is simply not
+// there. Descriptors are edge-triggered, so that one event wakes one thread.
+//
+// With busy_poll one thread is enough for native callbacks; two take turns: one spins, the other
+// sleeps until the first has a follow-up to run.
 //
 // Signals are blocked in these threads (thread_group.hpp), except while a follow-up runs. Limits:
 // limits.hpp.
@@ -46,9 +53,9 @@ public:
     Listener(const Listener&) = delete;
     Listener& operator=(const Listener&) = delete;
 
-    // Binds and begins to listen; a second thread runs if `follow_up` is not null.
+    // Binds and begins to listen. `follow_up` may be null.
     Error start(const SocketPlace& place, FollowUp* follow_up);
-    // Adds the second thread to a running listener. Any thread; may block.
+    // Adds a follow-up, and a thread, to a running listener that has none. Any thread; may block.
     Error follow(FollowUp& follow_up);
     // Asks the threads to end. Any thread, also a callback; lock-free.
     void ask_to_stop() noexcept;
@@ -74,6 +81,8 @@ private:
     void hand_over() noexcept;
     void rehearse() noexcept;
     void wait_and_serve() noexcept;
+    void attend() noexcept;
+    void wake_attendant() noexcept;
     void take_turn() noexcept;
     bool spin() noexcept;
     bool read_connections() noexcept;

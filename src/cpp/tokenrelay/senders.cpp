@@ -28,7 +28,7 @@ Senders::Senders(const Connection::Service& service, std::vector<uid_t> allow_ui
 
 void Senders::accept(int listening) noexcept {
     for (int tries = 0; tries < kMaxConnections; ++tries) {
-        UniqueFd fd(accept4(listening, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+        UniqueFd fd(accept4(listening, nullptr, nullptr, SOCK_CLOEXEC));
         if (fd) {
             admit(std::move(fd));
             continue;
@@ -104,6 +104,24 @@ bool Senders::read_all() noexcept {
 
 void Senders::check_deadlines(std::int64_t now) noexcept {
     for (auto& connection : connections_) connection.check_deadline(now);
+}
+
+Connection* Senders::attend() noexcept {
+    Connection* latest = nullptr;
+    for (auto& connection : connections_) {
+        if (connection.is_attended()) return nullptr;
+        if (!connection.is_open() || !connection.delivered()) continue;
+        if (!latest || connection.called_back_at() > latest->called_back_at()) {
+            latest = &connection;
+        }
+    }
+    return latest && latest->attend() ? latest : nullptr;
+}
+
+void Senders::end_attended() noexcept {
+    for (auto& connection : connections_) {
+        if (connection.is_attended()) connection.close();
+    }
 }
 
 void Senders::request_refresh(std::uint64_t generation) noexcept {

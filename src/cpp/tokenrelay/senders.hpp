@@ -32,6 +32,11 @@ public:
     // Looks at every connection without an event. True if one had something.
     bool read_all() noexcept;
     void check_deadlines(std::int64_t now) noexcept;
+    // The calling thread attends the connection that delivered last (Connection::attend()); null if
+    // one is attended, or none can be.
+    Connection* attend() noexcept;
+    // Wakes the thread that attends one, whose connection it ends.
+    void end_attended() noexcept;
     // Asks all who have delivered serials, if the current token is of this generation and has one.
     void request_refresh(std::uint64_t generation) noexcept;
     // Warms the way of a frame; see Connection::rehearse().
