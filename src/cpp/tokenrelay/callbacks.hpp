@@ -1,4 +1,4 @@
-// Callbacks: who is told of a new token, on the receiver's thread.
+// Callbacks: who is told of a new token, on the receiver's threads.
 //
 // One thread at a time notifies and takes no lock for it; any thread adds and removes. remove()
 // returns when the callback no longer runs, except from inside a callback: one that removes another

@@ -30,7 +30,7 @@ struct Options {
     std::string program{};  // label in the socket's name; default: the process's
     // Spin for this long after the last frame instead of sleeping: a core for microseconds.
     std::chrono::nanoseconds busy_poll{0};
-    int cpu = -1;  // the receiver's thread stays on this processor
+    int cpu = -1;  // the receiver's threads stay on this processor
     std::vector<uid_t> allow_uids{};  // who may deliver besides our own user; root is no exception
     mode_t mode = 0600;  // of the socket
     bool keep_refresh_token = false;  // else a refresh token that arrives is wiped
@@ -68,10 +68,10 @@ public:
     TokenReceiver(const TokenReceiver&) = delete;
     TokenReceiver& operator=(const TokenReceiver&) = delete;
 
-    // Binds the socket and starts the thread. Idempotent. May block briefly. After fork() the
+    // Binds the socket and starts the threads. Idempotent. May block briefly. After fork() the
     // child starts anew: its receiver is stopped and holds no token.
     Error start();
-    // Ends the thread and removes the socket; the current token stays readable. Idempotent; may
+    // Ends the threads and removes the socket; the current token stays readable. Idempotent; may
     // block while a callback runs. From a callback it only asks, and returns at once.
     void stop() noexcept;
     bool running() const noexcept;
@@ -88,7 +88,7 @@ public:
         return wait(timeout, after.generation());
     }
 
-    // `callback` runs on the receiver's thread for each new token, before the sender is answered,
+    // `callback` runs on a thread of the receiver's for each new token, before the sender is answered,
     // and soon for the current one. It must not throw and must not block: over 1 ms for a new token
     // is counted. Signals are blocked there, but for faults: unblock them in a process that it
     // starts. May block.

@@ -52,7 +52,7 @@ typedef struct tokenrelay_options {
     const uid_t* allow_uids; /* who may deliver besides our own user */
     size_t allow_uids_count;
     mode_t mode; /* of the socket; 0: 0600 */
-    int pin_cpu; /* not 0: the receiver's thread stays on processor `cpu` */
+    int pin_cpu; /* not 0: the receiver's threads stay on processor `cpu` */
     int cpu;
 } tokenrelay_options;
 
@@ -81,17 +81,18 @@ typedef enum tokenrelay_text {
 TOKENRELAY_API tokenrelay_receiver* tokenrelay_create(const tokenrelay_options* options);
 
 /* Stops and frees `receiver` (NULL: nothing to do); no other thread may use it any more. From one of
- * its callbacks it returns at once and the thread ends by itself. May block while a callback runs. */
+ * its callbacks it returns at once and the threads end by themselves. May block while a callback
+ * runs. */
 TOKENRELAY_API void tokenrelay_destroy(tokenrelay_receiver* receiver);
 
-/* Binds the socket and starts the receiver's thread; 0 if that runs already. Else an errno value, and
+/* Binds the socket and starts the receiver's threads; 0 if they run already. Else an errno value, and
  * the cause and the cure in `message` (NULL allowed), NUL-terminated, cut at `message_size`: EINVAL
  * (not an account name), EADDRINUSE (names the process that owns the path), EPERM (the directory is
  * another user's), and those of bind(2), open(2), pthread_create(3). May block briefly. */
 TOKENRELAY_API int tokenrelay_start(tokenrelay_receiver* receiver, char* message,
                                     size_t message_size);
 
-/* Ends the thread and removes the socket; the current token stays readable. Idempotent. May block
+/* Ends the threads and removes the socket; the current token stays readable. Idempotent. May block
  * while a callback runs; from a callback it only asks, and returns at once. */
 TOKENRELAY_API void tokenrelay_stop(tokenrelay_receiver* receiver);
 
@@ -112,9 +113,9 @@ TOKENRELAY_API uint64_t tokenrelay_generation(const tokenrelay_receiver* receive
 TOKENRELAY_API int tokenrelay_wait(tokenrelay_receiver* receiver, int64_t timeout_ns,
                                    uint64_t after);
 
-/* Calls `callback(user, info)` for each new token, and soon for the current one, on the receiver's
- * thread and before the sender is answered: one call at a time, `info` valid during it, `info->length`
- * that of the authorization. tokenrelay_copy() inside it copies that very token. It must not throw,
+/* Calls `callback(user, info)` for each new token, and soon for the current one, on a thread of
+ * the receiver's and before the sender is answered: one call at a time, `info` valid during it,
+ * `info->length` that of the authorization. tokenrelay_copy() inside it copies that very token. It must not throw,
  * and must not block: over 1 ms for a new token is counted. Signals are blocked there, but for faults:
  * unblock them in a process that it starts. NULL where there is no memory. May block. */
 typedef void (*tokenrelay_callback)(void* user, const tokenrelay_info* info);

@@ -15,8 +15,8 @@
 // What it costs. current() is wait-free, about half a nanosecond, and never slower while a token is
 // replaced. A guard keeps its token's memory in use: hold it for the length of a request, and let go of
 // it before its receiver ends; copy the Token to keep it longer or to hand it to another thread. A
-// callback runs on the receiver's thread
-// before the sender is answered, so it should take microseconds.
+// callback runs on a thread of the receiver's before the sender is answered, one at a time, so it
+// should take microseconds.
 // When not. For a token on another host; for a secret that must not be in this process at all.
 // Threads. Every member function may be called from any thread; guards stay on theirs.
 // Fork. The child has no token and none of the parent's descriptors; start() makes it a receiver of
