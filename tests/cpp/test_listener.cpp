@@ -10,6 +10,7 @@
 #include "receiver_fixture.hpp"
 #include "thread_state.hpp"
 #include "tokenrelay/listener.hpp"
+#include "tokenrelay/spin_pause.hpp"
 
 // Frames and connections are tested through TokenReceiver; here, what only a listener shows.
 
@@ -241,6 +242,48 @@ TEST(a_follow_up_given_later_holds_up_nobody_either) {
         CHECK(Peer(fixture.directory / "s").ask("{}\n").starts_with("{\"ok\":false"));
     }
     fixture.slow.go_on.set_value();
+}
+
+// Between the halves of a frame its sender is left to epoll, and attended again behind it.
+TEST(frames_in_halves_are_read_by_one_thread_at_a_time) {
+    for (const int cpu : {-1, 0}) {
+        Fixture fixture({.cpu = cpu});
+        CHECK(!fixture.listener.start(Place(fixture.directory), nullptr));
+        Peer peer(fixture.directory / "s");
+        Peer other(fixture.directory / "s");
+        for (int i = 1; i <= 5000; ++i) {
+            const std::string whole = frame(i);
+            const std::size_t half = i % 2 == 0 ? whole.size() : whole.size() / 2;
+            CHECK(peer.send(whole.substr(0, half)));
+            for (int pause = i * 37 % 1000; pause > 0; --pause) spin_pause();
+            CHECK(peer.send(whole.substr(half)));
+            CHECK_EQUAL(peer.line().value_or(""),
+                        "{\"ok\":true,\"generation\":" + std::to_string(i) + "}");
+            if (i % 50 == 0) CHECK(other.ask("{}\n").starts_with("{\"ok\":false"));
+        }
+        fixture.listener.ask_to_stop();
+        CHECK(fixture.listener.join(-1));
+    }
+}
+
+// The bell may be answered for both at once, by a thread that did not know of the stop.
+TEST(a_stop_behind_another_ring_is_heard_by_every_thread) {
+    Fixture fixture;
+    std::promise<void> entered;
+    std::promise<void> go_on;
+    CHECK(!fixture.listener.start(Place(fixture.directory), nullptr));
+    CHECK(Peer(fixture.directory / "s").ask(frame(1)).starts_with("{\"ok\":true"));
+    CHECK(check::eventually([&] { return fixture.counters.connections == 0; }));
+    fixture.store.callbacks().add([&](const Token&) noexcept {
+        entered.set_value();
+        go_on.get_future().wait();
+    });
+    fixture.doorbell.ring();
+    entered.get_future().wait();
+    fixture.listener.ask_to_stop();
+    fixture.doorbell.answer();  // as the thread in the callback might have, a moment ago
+    go_on.set_value();
+    CHECK(fixture.listener.join(10'000'000'000));
 }
 
 TEST(a_listener_that_stops_takes_no_follow_up) {

@@ -20,7 +20,7 @@ static_assert(TokenSlot::kBytes >= LineBuffer::kStorage);
 
 }  // namespace
 
-bool Connection::settle(const Service& service, std::uint32_t place) noexcept {
+bool Connection::settle(Service& service, std::uint32_t place) noexcept {
     service_ = &service;
     place_ = place;
     if (!slot_.has_memory()) return false;
@@ -32,7 +32,7 @@ bool Connection::settle(const Service& service, std::uint32_t place) noexcept {
 void Connection::open(UniqueFd fd, std::uint64_t order) noexcept {
     fd_ = std::move(fd);
     order_ = order;
-    frame_began_ = called_back_at_ = 0;
+    frame_began_ = 0;
     delivered_ = sent_serial_ = false;
     unsent_ = 0;
     ++use_;
@@ -61,16 +61,9 @@ bool Connection::watch() noexcept {
                                   events);
 }
 
-bool Connection::attend() noexcept {
-    if (!fd_ || !delivered_ || frame_began_ != 0) return false;
+void Connection::attend() noexcept {
     attended_ = true;
     watch();
-    return true;
-}
-
-void Connection::leave() noexcept {
-    attended_ = false;
-    if (fd_) watch();  // reports what has come meanwhile
 }
 
 // --- from the sender --------------------------------------------------------------------------
@@ -100,13 +93,15 @@ bool Connection::read(bool to_the_end) noexcept {
     return true;
 }
 
-void Connection::serve_attended(ssize_t received, std::int64_t read_at) noexcept {
-    if (serve_bytes(received, read_at) == After::close) {
-        attended_ = false;
+bool Connection::serve_attended(ssize_t received, std::int64_t read_at, bool may_stay) noexcept {
+    const After after = serve_bytes(received, read_at);
+    attended_ = may_stay && after == After::keep && can_be_attended();
+    if (after == After::close) {
         close();
-    } else if (frame_began_ != 0) {
-        leave();
+    } else if (!attended_) {
+        watch();  // reports what has come meanwhile
     }
+    return attended_;
 }
 
 // The size, 0 at the end; negative: an error number.
@@ -211,10 +206,10 @@ TokenStore::Outcome Connection::take(TokenUpdate& update, std::int64_t read_at, 
         const std::int64_t now = clock_ns(CLOCK_BOOTTIME);
         Counters::add(counters.published);
         counters.record_callbacks(now - read_at);
-        // Without those of the frames before it in the same read.
-        const std::int64_t took = now - std::max(read_at, called_back_at_);
+        // Without those of the frames before it, in the same read or of another sender.
+        const std::int64_t took = now - std::max(read_at, service_->called_back_at);
         if (took > kOverrun) Counters::add(counters.callback_overruns);
-        called_back_at_ = now;
+        service_->called_back_at = now;
     } else {
         Counters::add(counters.repeated);
     }

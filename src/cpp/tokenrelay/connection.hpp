@@ -29,6 +29,7 @@ public:
         Counters& counters;
         EventSet& events;
         bool keep_refresh_token;
+        std::int64_t called_back_at = 0;  // CLOCK_BOOTTIME ns; when the last callbacks had returned
 
         void count(Refusal refusal) const noexcept {
             Counters::add(counters.refused[static_cast<std::size_t>(refusal)]);
@@ -36,7 +37,7 @@ public:
     };
 
     // Once, before all else. False if the kernel had no memory for the frames.
-    bool settle(const Service& service, std::uint32_t place) noexcept;
+    bool settle(Service& service, std::uint32_t place) noexcept;
 
     // `fd` blocks. Closes it at once where the kernel cannot report its events.
     void open(UniqueFd fd, std::uint64_t order) noexcept;
@@ -50,8 +51,6 @@ public:
     std::uint64_t order() const noexcept { return order_; }
     // A frame of it was taken.
     bool delivered() const noexcept { return delivered_; }
-    // CLOCK_BOOTTIME ns; when the last callbacks had returned; 0: none ran.
-    std::int64_t called_back_at() const noexcept { return called_back_at_; }
 
     // An event (epoll_ctl(2)) of the place's connection number `use`; nothing if that one is closed.
     void serve(std::uint32_t use, std::uint32_t events) noexcept;
@@ -61,16 +60,15 @@ public:
 
     // Between frames one thread may attend the connection: sleep in its recv(2), not in epoll_wait(2),
     // and so wake with the bytes in hand. Until it leaves nobody else reads, and no event tells of
-    // bytes. False, and not attended, if the connection is closed, has not delivered, or is amid a
-    // frame, whose deadline others keep.
-    bool attend() noexcept;
-    void leave() noexcept;
+    // bytes. Not amid a frame, whose deadline others keep; and who never delivered can make room.
+    bool can_be_attended() const noexcept { return fd_ && delivered_ && frame_began_ == 0; }
+    void attend() noexcept;
     bool is_attended() const noexcept { return attended_; }
     // By the thread that attends, and without the leader's lock: blocks until there are bytes, the end
     // or close(). For serve_attended(), which is the leader's, with the time (CLOCK_BOOTTIME, ns).
-    // That one leaves where attend() would have refused.
     ssize_t wait_for_bytes() noexcept { return receive(input_.space(), 0); }
-    void serve_attended(ssize_t received, std::int64_t read_at) noexcept;
+    // False if the thread has left: it may not stay, or the connection cannot be attended any more.
+    bool serve_attended(ssize_t received, std::int64_t read_at, bool may_stay) noexcept;
 
     // Asks for a newer token than that of `serial`, if it has delivered serials.
     void request_refresh(std::int64_t serial) noexcept;
@@ -101,7 +99,7 @@ private:
     bool flush() noexcept;
     bool watch() noexcept;
 
-    const Service* service_ = nullptr;
+    Service* service_ = nullptr;
     UniqueFd fd_;
     TokenSlot slot_;
     LineBuffer input_;  // over the slot's bytes
@@ -110,7 +108,6 @@ private:
     std::uint32_t use_ = 0;  // counts the connections that had this place
     std::uint64_t order_ = 0;
     std::int64_t frame_began_ = 0;  // CLOCK_BOOTTIME ns; 0: no partial frame
-    std::int64_t called_back_at_ = 0;
     bool attended_ = false;
     bool delivered_ = false;
     bool sent_serial_ = false;

@@ -58,6 +58,7 @@ Error Listener::start(const SocketPlace& place, FollowUp* follow_up) {
     if (!threads_.start() || (two && !threads_.start())) {
         return system_error(EAGAIN, "cannot start the receiver's thread", kMoreThreads);
     }
+    may_attend_.store(true);
     return {};
 }
 
@@ -66,7 +67,8 @@ Error Listener::follow(FollowUp& follow_up) {
     if (stopping_.load(std::memory_order_acquire) || follow_up_.load()) return {};
     // First the thread: one may sleep at a sender, one be kept by the follow-up.
     if (!threads_.start()) {
-        return system_error(EAGAIN, "cannot start the receiver's second thread", kMoreThreads);
+        return system_error(EAGAIN, "cannot start the receiver's thread for callbacks",
+                            kMoreThreads);
     }
     follow_up_.store(&follow_up);
     doorbell_.ring();
@@ -129,7 +131,7 @@ void Listener::run() noexcept {
             threads_.with_program_mask([this] { follow_up_.load()->run(); });
         }
     }
-    if (!abandoned_) wake_attendant();
+    if (!abandoned_) pass_on_stop();
     if (FollowUp* follow_up = follow_up_.load()) follow_up->leave();
 }
 
@@ -162,25 +164,27 @@ void Listener::wait_and_serve() noexcept {
     end_round();
 }
 
-// Sleeps at the sender that delivered last, while the other thread waits for all else. Not where a
-// follow-up may keep that one.
+// Sleeps at a sender, while the other thread waits for all else. Not where a follow-up may keep that
+// one.
 void Listener::attend() noexcept {
-    if (follow_up_.load()) return;
+    if (!may_attend_.load() || follow_up_.load()) return;
     lead();
-    Connection* const sender =
-        stopping_.load(std::memory_order_relaxed) ? nullptr : senders_.attend();
+    Connection* sender = stopping_.load(std::memory_order_relaxed) ? nullptr : senders_.attend();
     hand_over();
-    while (sender && sender->is_attended()) {
+    while (sender) {
         const ssize_t received = sender->wait_for_bytes();
         const std::int64_t read_at = clock_ns(CLOCK_BOOTTIME);
         lead();
-        sender->serve_attended(received, read_at);
-        if (sender->is_attended() && (follow_up_.load() || stopping_.load())) sender->leave();
+        const bool may_stay = !follow_up_.load() && !stopping_.load(std::memory_order_relaxed);
+        // Under the lock: once left, another thread may attend it.
+        if (!sender->serve_attended(received, read_at, may_stay)) sender = nullptr;
         end_round();
     }
 }
 
-void Listener::wake_attendant() noexcept {
+// One thread attends a sender; another may not have heard, since a third had answered the bell for it.
+void Listener::pass_on_stop() noexcept {
+    doorbell_.ring();
     lead();
     senders_.end_attended();
     hand_over();

@@ -4,7 +4,7 @@
 // There are two threads, as leader and followers (D. Schmidt et al., "Leader/Followers", PLoP 2000):
 // whichever wakes works on what came under the leader's lock.
 //
-// Without a FollowUp one of them sleeps in the recv(2) of the sender that delivered last, and has the
+// Without a FollowUp one of them sleeps in the recv(2) of a sender that has delivered, and has the
 // next frame when it wakes, while the other waits in epoll for all else. epoll_wait(2) in between is
 // a second system call on the frame's way, with cold code after half an hour of sleep.
 //
@@ -82,7 +82,7 @@ private:
     void rehearse() noexcept;
     void wait_and_serve() noexcept;
     void attend() noexcept;
-    void wake_attendant() noexcept;
+    void pass_on_stop() noexcept;
     void take_turn() noexcept;
     bool spin() noexcept;
     bool read_connections() noexcept;
@@ -100,6 +100,7 @@ private:
     const std::int64_t busy_poll_;
     std::atomic<FollowUp*> follow_up_{nullptr};
     std::atomic<bool> follow_up_due_{false};
+    std::atomic<bool> may_attend_{false};  // the second thread is there, to wake the one that does
     std::atomic<bool> stopping_{false};
     std::atomic<bool> fork_waits_{false};  // for the lock of the leader
     std::string path_;

@@ -107,15 +107,14 @@ void Senders::check_deadlines(std::int64_t now) noexcept {
 }
 
 Connection* Senders::attend() noexcept {
-    Connection* latest = nullptr;
+    Connection* newest = nullptr;
     for (auto& connection : connections_) {
         if (connection.is_attended()) return nullptr;
-        if (!connection.is_open() || !connection.delivered()) continue;
-        if (!latest || connection.called_back_at() > latest->called_back_at()) {
-            latest = &connection;
-        }
+        if (!connection.can_be_attended()) continue;
+        if (!newest || connection.order() > newest->order()) newest = &connection;
     }
-    return latest && latest->attend() ? latest : nullptr;
+    if (newest) newest->attend();
+    return newest;
 }
 
 void Senders::end_attended() noexcept {

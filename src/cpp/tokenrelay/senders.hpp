@@ -32,7 +32,7 @@ public:
     // Looks at every connection without an event. True if one had something.
     bool read_all() noexcept;
     void check_deadlines(std::int64_t now) noexcept;
-    // The calling thread attends the connection that delivered last (Connection::attend()); null if
+    // The calling thread attends the newest connection that can be (Connection::attend()); null if
     // one is attended, or none can be.
     Connection* attend() noexcept;
     // Wakes the thread that attends one, whose connection it ends.
@@ -49,7 +49,7 @@ private:
     void admit(UniqueFd fd) noexcept;
     Connection* free_place() noexcept;
 
-    const Connection::Service service_;
+    Connection::Service service_;
     const std::vector<uid_t> allow_uids_;
     std::array<Connection, kMaxConnections> connections_;
     bool has_memory_ = true;

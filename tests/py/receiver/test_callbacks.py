@@ -487,7 +487,7 @@ def test_threads_that_subscribe_cancel_stop_and_start_do_not_block_each_other(
         assert not thread.is_alive()
 
 
-# The first subscriber brings a second thread, whose stack finds no room here.
+# The first subscriber brings one more thread, whose stack finds no room here.
 WITHOUT_ROOM = """
 import queue, resource, threading
 from pathlib import Path
@@ -520,7 +520,7 @@ def test_a_callback_that_finds_no_thread_is_not_kept_and_the_next_one_may() -> N
     done = run_python(WITHOUT_ROOM)
     assert done.returncode == 0, done.stderr
     error, first, second = done.stdout.splitlines()
-    assert "cannot start the receiver's second thread" in error
+    assert "cannot start the receiver's thread for callbacks" in error
     assert "ulimit -u" in error
     assert first == "first 0"
     assert second == "second"
