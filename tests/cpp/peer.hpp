@@ -1,7 +1,9 @@
 // What tests of sockets share: a directory of their own, a sender's end, waiting with a deadline.
 #pragma once
 
+#include <linux/sockios.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -80,6 +82,12 @@ public:
         return true;
     }
     void finish() { shutdown(fd_, SHUT_WR); }
+
+    // The other end has read all.
+    bool all_read() const {
+        int memory = -1;
+        return ioctl(fd_, SIOCOUTQ, &memory) == 0 && memory == 0;
+    }
 
     // Something to read, or the end, is there at this moment.
     bool readable() const {

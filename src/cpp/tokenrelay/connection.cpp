@@ -70,7 +70,10 @@ void Connection::attend() noexcept {
 
 void Connection::serve(std::uint32_t use, std::uint32_t events) noexcept {
     if (!fd_ || use != use_) return;
-    if ((events & EPOLLOUT) && !flush()) return close();
+    if (events & EPOLLOUT) {
+        if (!flush()) return close();
+        if (unsent_ == 0) watch();
+    }
     if (!attended_ && (events & ~static_cast<std::uint32_t>(EPOLLOUT))) {
         read((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0);
     }
@@ -144,8 +147,8 @@ Connection::After Connection::serve_lines(std::int64_t read_at, bool at_end) noe
     if (!input_.partial()) {
         frame_began_ = 0;
     } else if (served || frame_began_ == 0) {
-        frame_began_ = read_at;
-        service_->events.wake_at(read_at + kFrameDeadline);
+        frame_began_ = std::max(read_at, service_->charged_from);
+        service_->events.wake_at(frame_began_ + kFrameDeadline);
     }
     return After::keep;
 }
@@ -207,9 +210,9 @@ TokenStore::Outcome Connection::take(TokenUpdate& update, std::int64_t read_at, 
         Counters::add(counters.published);
         counters.record_callbacks(now - read_at);
         // Without those of the frames before it, in the same read or of another sender.
-        const std::int64_t took = now - std::max(read_at, service_->called_back_at);
+        const std::int64_t took = now - std::max(read_at, service_->charged_from);
         if (took > kOverrun) Counters::add(counters.callback_overruns);
-        service_->called_back_at = now;
+        service_->charged_from = now;
     } else {
         Counters::add(counters.repeated);
     }

@@ -29,7 +29,9 @@ public:
         Counters& counters;
         EventSet& events;
         bool keep_refresh_token;
-        std::int64_t called_back_at = 0;  // CLOCK_BOOTTIME ns; when the last callbacks had returned
+        // CLOCK_BOOTTIME ns; what was before is charged to no frame: the callbacks of another one, a
+        // wait for the leader's lock.
+        std::int64_t charged_from = 0;
 
         void count(Refusal refusal) const noexcept {
             Counters::add(counters.refused[static_cast<std::size_t>(refusal)]);
@@ -41,7 +43,8 @@ public:
 
     // `fd` blocks. Closes it at once where the kernel cannot report its events.
     void open(UniqueFd fd, std::uint64_t order) noexcept;
-    // Where a thread attends it, that one is woken to close it. Idempotent.
+    // Where a thread attends it, that one is woken to close it, behind the frames that are there.
+    // Idempotent.
     void close() noexcept;
     // In a forked child: only closes the descriptor.
     void abandon() noexcept { fd_.reset(); }

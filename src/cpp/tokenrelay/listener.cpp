@@ -55,11 +55,11 @@ Error Listener::start(const SocketPlace& place, FollowUp* follow_up) {
     noted_generation_ = store_.generation();
     reclaim();  // what a listener before this one has left, or a parent; no thread leads yet
     const bool two = busy_poll_ == 0 || follow_up;
-    if (!threads_.start() || (two && !threads_.start())) {
-        return system_error(EAGAIN, "cannot start the receiver's thread", kMoreThreads);
-    }
-    may_attend_.store(true);
-    return {};
+    // No thread serves before all are there. Nobody leads yet: the lock is free.
+    const std::unique_lock lock(leader_, std::try_to_lock);
+    if (threads_.start() && (!two || threads_.start())) return {};
+    stopping_.store(true, std::memory_order_release);
+    return system_error(EAGAIN, "cannot start the receiver's thread", kMoreThreads);
 }
 
 Error Listener::follow(FollowUp& follow_up) {
@@ -123,7 +123,6 @@ void Listener::run() noexcept {
     while (!stopping_.load(std::memory_order_acquire)) {
         if (busy_poll_ == 0) {
             wait_and_serve();
-            attend();
         } else {
             take_turn();
         }
@@ -135,10 +134,13 @@ void Listener::run() noexcept {
     if (FollowUp* follow_up = follow_up_.load()) follow_up->leave();
 }
 
-// A thread that spins would take the lock again before anybody else has woken.
+// fork(2) waits a moment only, and so has no place in the line.
 void Listener::lead() noexcept {
     while (fork_waits_.load(std::memory_order_relaxed)) fork_waits_.wait(true);
-    leader_.lock();
+    if (!leader_.try_lock()) {
+        leader_.lock();
+        senders_.waited_until(clock_ns(CLOCK_BOOTTIME));
+    }
     this_thread_leads = true;
 }
 
@@ -161,23 +163,24 @@ void Listener::wait_and_serve() noexcept {
         const auto& event = events[static_cast<std::size_t>(i)];
         serve_event(event.data.u64, event.events);
     }
+    Connection* const sender = may_attend() ? senders_.attend() : nullptr;
     end_round();
+    if (sender) attend(*sender);
 }
 
-// Sleeps at a sender, while the other thread waits for all else. Not where a follow-up may keep that
-// one.
-void Listener::attend() noexcept {
-    if (!may_attend_.load() || follow_up_.load()) return;
-    lead();
-    Connection* sender = stopping_.load(std::memory_order_relaxed) ? nullptr : senders_.attend();
-    hand_over();
-    while (sender) {
-        const ssize_t received = sender->wait_for_bytes();
+// While the other thread waits for all else: not where a follow-up may keep that one.
+bool Listener::may_attend() const noexcept {
+    return busy_poll_ == 0 && !follow_up_.load() && !stopping_.load(std::memory_order_relaxed);
+}
+
+// Sleeps at the sender, frame by frame, until it is left to epoll or gone.
+void Listener::attend(Connection& sender) noexcept {
+    for (bool stays = true; stays;) {
+        const ssize_t received = sender.wait_for_bytes();
         const std::int64_t read_at = clock_ns(CLOCK_BOOTTIME);
         lead();
-        const bool may_stay = !follow_up_.load() && !stopping_.load(std::memory_order_relaxed);
-        // Under the lock: once left, another thread may attend it.
-        if (!sender->serve_attended(received, read_at, may_stay)) sender = nullptr;
+        // Known under the lock: once it is left, another thread may attend it.
+        stays = sender.serve_attended(received, read_at, may_attend());
         end_round();
     }
 }

@@ -6,9 +6,11 @@
 //
 // Without a FollowUp one of them sleeps in the recv(2) of a sender that has delivered, and has the
 // next frame when it wakes, while the other waits in epoll for all else. epoll_wait(2) in between is
-// a second system call on the frame's way, with cold code after half an hour of sleep.
+// a second system call on the frame's way, with cold code after half an hour of sleep. It stays there
+// until that sender is gone, or sends a frame in parts; others are served by way of epoll.
 //
-// With a FollowUp (Python callbacks, which may block) both wait on the same epoll. Whichever wakes
+// With a FollowUp (Python callbacks, which may block) both wait on the same epoll, and a third one if
+// the follow-up came after the start, when one might be asleep in recv. Whichever wakes
 // lets go of the lock and only then runs the follow-up, while the other goes on receiving. No
 // hand-over is needed: epoll wakes the thread that began to wait last, so the busy one is simply not
 // there. Descriptors are edge-triggered, so that one event wakes one thread.
@@ -30,6 +32,7 @@
 
 #include "tokenrelay/doorbell.hpp"
 #include "tokenrelay/event_set.hpp"
+#include "tokenrelay/fair_lock.hpp"
 #include "tokenrelay/follow_up.hpp"
 #include "tokenrelay/senders.hpp"
 #include "tokenrelay/socket_keeper.hpp"
@@ -81,7 +84,8 @@ private:
     void hand_over() noexcept;
     void rehearse() noexcept;
     void wait_and_serve() noexcept;
-    void attend() noexcept;
+    bool may_attend() const noexcept;
+    void attend(Connection& sender) noexcept;
     void pass_on_stop() noexcept;
     void take_turn() noexcept;
     bool spin() noexcept;
@@ -100,7 +104,6 @@ private:
     const std::int64_t busy_poll_;
     std::atomic<FollowUp*> follow_up_{nullptr};
     std::atomic<bool> follow_up_due_{false};
-    std::atomic<bool> may_attend_{false};  // the second thread is there, to wake the one that does
     std::atomic<bool> stopping_{false};
     std::atomic<bool> fork_waits_{false};  // for the lock of the leader
     std::string path_;
@@ -110,7 +113,7 @@ private:
     ThreadGroup threads_;
 
     // What follows belongs to the leader.
-    std::mutex leader_;
+    FairLock leader_;
     bool held_for_fork_ = false;
     bool abandoned_ = false;  // in a forked child
     EventSet events_;

@@ -39,6 +39,8 @@ public:
     void end_attended() noexcept;
     // Asks all who have delivered serials, if the current token is of this generation and has one.
     void request_refresh(std::uint64_t generation) noexcept;
+    // The leader had to wait for its lock until `now`: no frame is to blame for that.
+    void waited_until(std::int64_t now) noexcept { service_.charged_from = now; }
     // Warms the way of a frame; see Connection::rehearse().
     void rehearse() noexcept { connections_.front().rehearse(); }
     void close_all() noexcept;
