@@ -69,6 +69,19 @@ TEST(after_a_half_close_what_is_complete_is_answered) {
     CHECK_EQUAL(fixture.receiver.current()->access_token(), "last");
 }
 
+// The kernel may keep the file behind a closed descriptor for a thread that looked at it in epoll.
+TEST(a_sender_that_has_finished_is_told_the_end_at_once) {
+    Fixture fixture;
+    for (int i = 1; i <= 5000; ++i) {
+        Peer peer(fixture.path());
+        CHECK_EQUAL(peer.ask(frame(i)), accepted(i));
+        CHECK(refused_as(peer.ask("{}\n"), "malformed"));
+        peer.finish();
+        if (!peer.answered()) return fail(__FILE__, __LINE__, "no end");
+        CHECK(peer.ended());
+    }
+}
+
 TEST(the_last_frame_needs_no_ending_from_a_peer_that_reads_no_answers) {
     Fixture fixture;
     {

@@ -44,10 +44,10 @@ void Connection::open(UniqueFd fd, std::uint64_t order) noexcept {
 
 void Connection::close() noexcept {
     if (!fd_) return;
-    if (attended_) {
-        shutdown(fd_.get(), SHUT_RDWR);
-        return;
-    }
+    // For the peer, close(2) alone may come to nothing for as long as a thread sleeps in epoll that has
+    // just looked at the file (Linux 6.18); and a thread that attends is woken.
+    shutdown(fd_.get(), SHUT_RDWR);
+    if (attended_) return;
     fd_.reset();
     input_.reset();
     Counters::add(service_->counters.connections, -1ULL);
