@@ -89,22 +89,27 @@ TEST(a_follow_up_that_blocks_does_not_hold_up_the_next_token) {
     CHECK_EQUAL(fixture.slow.leaves.load(), 2);
 }
 
-TEST(with_busy_poll_too_a_follow_up_that_blocks_holds_up_nobody) {
-    Fixture fixture({.busy_poll = kMinute});
-    CHECK(!fixture.listener.start(Place(fixture.directory), nullptr));
-    Peer peer(fixture.directory / "s");
-    CHECK_EQUAL(peer.ask(frame(1)), R"({"ok":true,"generation":1})");
-    CHECK(!fixture.listener.follow(fixture.slow));
-    fixture.slow.entered.get_future().wait();
-    for (int i = 2; i < 20; ++i) {
-        CHECK_EQUAL(peer.ask(frame(i)), "{\"ok\":true,\"generation\":" + std::to_string(i) + "}");
+// Not even with busy_poll, or the thread that slept at the sender when there was no follow-up yet.
+TEST(a_follow_up_given_later_holds_up_nobody_either) {
+    for (const std::int64_t busy_poll : {std::int64_t{0}, kMinute}) {
+        Fixture fixture({.busy_poll = busy_poll});
+        CHECK(!fixture.listener.start(Place(fixture.directory), nullptr));
+        Peer peer(fixture.directory / "s");
+        CHECK_EQUAL(peer.ask(frame(1)), R"({"ok":true,"generation":1})");
+        CHECK(!fixture.listener.follow(fixture.slow));
+        fixture.slow.entered.get_future().wait();
+        for (int i = 2; i < 20; ++i) {
+            CHECK_EQUAL(peer.ask(frame(i)),
+                        "{\"ok\":true,\"generation\":" + std::to_string(i) + "}");
+            CHECK(Peer(fixture.directory / "s").ask("{}\n").starts_with("{\"ok\":false"));
+        }
+        CHECK(check::eventually([&] { return fixture.slow.runs() > 1; }));
+        fixture.listener.ask_to_stop();
+        CHECK(!fixture.listener.join(10'000'000));
+        fixture.slow.go_on.set_value();
+        CHECK(fixture.listener.join(-1));
+        CHECK_EQUAL(fixture.slow.leaves.load(), busy_poll == 0 ? 3 : 2);
     }
-    CHECK(check::eventually([&] { return fixture.slow.runs() > 1; }));
-    fixture.listener.ask_to_stop();
-    CHECK(!fixture.listener.join(10'000'000));
-    fixture.slow.go_on.set_value();
-    CHECK(fixture.listener.join(-1));
-    CHECK_EQUAL(fixture.slow.leaves.load(), 2);
 }
 
 // Each publication is followed up, however the two threads take turns: run() that begins after it.
@@ -227,21 +232,6 @@ TEST(a_running_listener_can_be_given_a_follow_up) {
     fixture.listener.ask_to_stop();
     CHECK(fixture.listener.join(-1));
     CHECK_EQUAL(fixture.slow.leaves.load(), 3);
-}
-
-// Not even the thread that slept at the sender when there was no follow-up yet.
-TEST(a_follow_up_given_later_holds_up_nobody_either) {
-    Fixture fixture;
-    CHECK(!fixture.listener.start(Place(fixture.directory), nullptr));
-    Peer peer(fixture.directory / "s");
-    CHECK_EQUAL(peer.ask(frame(1)), R"({"ok":true,"generation":1})");
-    CHECK(!fixture.listener.follow(fixture.slow));
-    fixture.slow.entered.get_future().wait();
-    for (int i = 2; i < 20; ++i) {
-        CHECK_EQUAL(peer.ask(frame(i)), "{\"ok\":true,\"generation\":" + std::to_string(i) + "}");
-        CHECK(Peer(fixture.directory / "s").ask("{}\n").starts_with("{\"ok\":false"));
-    }
-    fixture.slow.go_on.set_value();
 }
 
 // Between the halves of a frame its sender is left to epoll, and attended again behind it.

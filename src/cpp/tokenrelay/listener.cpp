@@ -55,7 +55,8 @@ Error Listener::start(const SocketPlace& place, FollowUp* follow_up) {
     noted_generation_ = store_.generation();
     reclaim();  // what a listener before this one has left, or a parent; no thread leads yet
     const bool two = busy_poll_ == 0 || follow_up;
-    // No thread serves before all are there. Nobody leads yet: the lock is free.
+    // No thread serves before all are there. Nobody leads yet, so the lock is free; a callback may take
+    // the caller's locks behind it, so it is not waited for.
     const std::unique_lock lock(leader_, std::try_to_lock);
     if (threads_.start() && (!two || threads_.start())) return {};
     stopping_.store(true, std::memory_order_release);

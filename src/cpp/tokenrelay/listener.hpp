@@ -10,10 +10,10 @@
 // until that sender is gone, or sends a frame in parts; others are served by way of epoll.
 //
 // With a FollowUp (Python callbacks, which may block) both wait on the same epoll, and a third one if
-// the follow-up came after the start, when one might be asleep in recv. Whichever wakes
-// lets go of the lock and only then runs the follow-up, while the other goes on receiving. No
-// hand-over is needed: epoll wakes the thread that began to wait last, so the busy one is simply not
-// there. Descriptors are edge-triggered, so that one event wakes one thread.
+// the follow-up came after the start, when one might be asleep in recv. Whichever wakes lets go of
+// the lock and only then runs the follow-up, while the others go on receiving. No hand-over is
+// needed: epoll wakes the thread that began to wait last, so the busy one is simply not there.
+// Descriptors are edge-triggered, so that one event wakes one thread.
 //
 // With busy_poll one thread is enough for native callbacks; two take turns: one spins, the other
 // sleeps until the first has a follow-up to run.

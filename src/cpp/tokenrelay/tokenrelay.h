@@ -115,9 +115,9 @@ TOKENRELAY_API int tokenrelay_wait(tokenrelay_receiver* receiver, int64_t timeou
 
 /* Calls `callback(user, info)` for each new token, and soon for the current one, on a thread of
  * the receiver's and before the sender is answered: one call at a time, `info` valid during it,
- * `info->length` that of the authorization. tokenrelay_copy() inside it copies that very token. It must not throw,
- * and must not block: over 1 ms for a new token is counted. Signals are blocked there, but for faults:
- * unblock them in a process that it starts. NULL where there is no memory. May block. */
+ * `info->length` that of the authorization. tokenrelay_copy() inside it copies that very token. It
+ * must not throw, and must not block: over 1 ms for a new token is counted. Signals are blocked there,
+ * but for faults: unblock them in a process that it starts. NULL where there is no memory. May block. */
 typedef void (*tokenrelay_callback)(void* user, const tokenrelay_info* info);
 TOKENRELAY_API tokenrelay_subscription* tokenrelay_subscribe(tokenrelay_receiver* receiver,
                                                              tokenrelay_callback callback,

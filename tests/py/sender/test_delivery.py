@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import contextlib
 import errno
 import gc
 import os
@@ -8,7 +7,6 @@ import signal
 import socket
 import struct
 import sys
-import threading
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from pathlib import Path
@@ -466,14 +464,11 @@ def test_after_a_passing_refusal_the_token_is_sent_again_on_a_new_connection(
 ) -> None:
     listener = Listener(runtime / "main" / socket_name())
 
-    def close() -> None:
-        with contextlib.suppress(OSError):  # where the sender was first
-            listener.connections.get().shutdown(socket.SHUT_RDWR)
-
-    def refuse_once(frame: dict[str, Any]) -> bytes:
+    def refuse_once(frame: dict[str, Any]) -> None:
         listener.answer = accept
-        threading.Timer(0.05, close).start()
-        return line(ok=False, error=code, detail="try later")
+        connection = listener.connections.get(timeout=10)
+        connection.sendall(line(ok=False, error=code, detail="try later"))
+        connection.shutdown(socket.SHUT_RDWR)
 
     listener.answer = refuse_once
     with listener, sending(portal, runtime) as sender:
